@@ -1,0 +1,5 @@
+"""``python -m slimgate``."""
+
+from slimgate.cli import main
+
+raise SystemExit(main())

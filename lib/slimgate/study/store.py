@@ -1,0 +1,161 @@
+"""The artifact store: what was built once from the same inputs is not built again, and never trusted unread."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+from slimgate.errors import SlimgateError
+from slimgate.flow import Artifact, Json, Precision, Step
+
+ENTRY_FORMAT = "slimgate-store/1"
+
+_ROOMS_THAT_SHAPE_ARTIFACTS = ("model", "data", "detect", "compress", "artifact")
+
+
+class Store:
+    """Files under keys: sha256 of everything that went in.
+
+    Each entry is a folder holding the file and ``entry.json``. It is built in a temporary folder and renamed, under a lock of its
+    own, so that a killed build leaves nothing behind and two processes never build the same thing twice.
+
+    Args:
+        root: the folder; made when missing. Default: ``SLIMGATE_CACHE``, else the user's cache folder.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or cache_folder() / "store"
+
+    def artifact(self, inputs: Mapping[str, Json], build: Callable[[Path], Artifact]) -> Artifact:
+        """Return the artifact for these inputs, building it with ``build(folder)`` when it is not there intact.
+
+        Args:
+            inputs: everything that decides the result, as JSON values; the source of the rooms that shape
+                artifacts is added.
+            build: writes its file into the folder it is given and returns the artifact.
+
+        Raises:
+            OSError: the store cannot be written.
+        """
+        from filelock import FileLock
+
+        key = hash_json({**inputs, "source": source_sha256()})
+        entry = self.root / key[:2] / key
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{entry}.lock"):
+            kept = _read_entry(entry, key)
+            if kept is not None:
+                return kept
+            shutil.rmtree(entry, ignore_errors=True)
+            working = Path(tempfile.mkdtemp(prefix=f"{key[:8]}-", dir=entry.parent))
+            try:
+                built = build(working)
+                (working / "entry.json").write_text(json.dumps(_entry_json(built, key, inputs), indent=1))
+                working.rename(entry)
+            except BaseException:
+                shutil.rmtree(working, ignore_errors=True)
+                raise
+            kept = _read_entry(entry, key)
+        if kept is None:
+            raise SlimgateError(
+                str(entry),
+                found="the entry does not read back as it was written",
+                expected="a store on a disk that keeps what it is given",
+                action="check the disk, or name another folder with SLIMGATE_CACHE",
+            )
+        return kept
+
+
+def cache_folder() -> Path:
+    """Return the folder for everything that can be made again: ``SLIMGATE_CACHE``, else the user's cache."""
+    named = os.environ.get("SLIMGATE_CACHE")
+    if named:
+        return Path(named).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("slimgate"))
+
+
+def hash_json(value: Json) -> str:
+    """Return the sha256 of a JSON value in canonical form."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+@cache
+def source_sha256() -> str:
+    """Return the sha256 over the source of the rooms that shape artifacts: changed code rebuilds them."""
+    package = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for room in _ROOMS_THAT_SHAPE_ARTIFACTS:
+        for file in sorted((package / room).rglob("*.py")):
+            digest.update(file.relative_to(package).as_posix().encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _entry_json(artifact: Artifact, key: str, inputs: Mapping[str, Json]) -> dict[str, Json]:
+    return {
+        "format": ENTRY_FORMAT,
+        "key": key,
+        "inputs": dict(inputs),
+        "file": artifact.path.name,
+        "artifact": artifact_to_json(artifact),
+    }
+
+
+def artifact_to_json(artifact: Artifact) -> dict[str, Json]:
+    """Return everything about an artifact but its place."""
+    return {
+        "format": artifact.format,
+        "target": artifact.target,
+        "precision": artifact.precision.value,
+        "class_names": list(artifact.class_names),
+        "image_size": artifact.image_size,
+        "batch": artifact.batch,
+        "sha256": artifact.sha256,
+        "size_bytes": artifact.size_bytes,
+        "build_s": artifact.build_s,
+        "shares": dict(artifact.shares),
+        "facts": dict(artifact.facts),
+        "lineage": [step.to_json() for step in artifact.lineage],
+    }
+
+
+def _read_entry(entry: Path, key: str) -> Artifact | None:
+    """Return the artifact of an intact entry, or None: a corrupted entry is rebuilt, not trusted."""
+    try:
+        value = json.loads((entry / "entry.json").read_text())
+        if value["format"] != ENTRY_FORMAT or value["key"] != key:
+            return None
+        kept = value["artifact"]
+        path = entry / value["file"]
+        if _file_sha256(path) != kept["sha256"]:
+            return None
+        return Artifact(
+            path=path,
+            format=kept["format"],
+            target=kept["target"],
+            precision=Precision(kept["precision"]),
+            class_names=tuple(kept["class_names"]),
+            image_size=kept["image_size"],
+            batch=kept["batch"],
+            sha256=kept["sha256"],
+            size_bytes=kept["size_bytes"],
+            build_s=kept["build_s"],
+            shares=kept["shares"],
+            facts=kept["facts"],
+            lineage=tuple(Step.from_json(step) for step in kept["lineage"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
