@@ -1,0 +1,25 @@
+"""Datasets, letterbox and calibration lists: everything a detector is fed with."""
+
+from slimgate.data.calibration import CalibrationList, calibration_list
+from slimgate.data.checked import check_class_names, check_image_size
+from slimgate.data.fetch import fetch
+from slimgate.data.images import list_images, read_image
+from slimgate.data.letterbox import Letterbox, batch_from_images, letterbox
+from slimgate.data.load import load_dataset
+from slimgate.data.sample import Dataset, Sample
+
+__all__ = [
+    "CalibrationList",
+    "Dataset",
+    "Letterbox",
+    "Sample",
+    "batch_from_images",
+    "calibration_list",
+    "check_class_names",
+    "check_image_size",
+    "fetch",
+    "letterbox",
+    "list_images",
+    "load_dataset",
+    "read_image",
+]

@@ -1,0 +1,114 @@
+"""Image files: read whole or refused, never half a picture."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.errors import InputError
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""File endings, lower case, that count as images when a folder is listed."""
+
+_EXIF_ORIENTATION = 0x0112
+_JPEG_END = b"\xff\xd9"
+_ROTATED = frozenset({5, 6, 7, 8})
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is known of an image file without decoding it twice.
+
+    Attributes:
+        width: pixels, after the EXIF orientation.
+        height: pixels, after the EXIF orientation.
+        sha256: of the file.
+    """
+
+    width: int
+    height: int
+    sha256: str
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
+    """Return the image ``(h, w, 3)`` uint8 RGB, turned upright by its EXIF orientation.
+
+    Raises:
+        InputError: the file is missing, empty, truncated or not an image.
+    """
+    import cv2
+
+    encoded = _read_bytes(path)
+    _require_whole(path, encoded)
+    image: Any = cv2.imdecode(np.frombuffer(encoded, dtype=np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise _unreadable(path, "not an image that OpenCV can decode")
+    rgb: npt.NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return rgb
+
+
+def inspect_image(path: Path) -> ImageFacts:
+    """Return size and sha256 of an image file that is there and whole.
+
+    Raises:
+        InputError: as for ``read_image``.
+    """
+    encoded = _read_bytes(path)
+    width, height = _require_whole(path, encoded)
+    return ImageFacts(width=width, height=height, sha256=hashlib.sha256(encoded).hexdigest())
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the image files directly in a folder, sorted by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        encoded = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(
+            str(path), found="no such image", expected="an image file", action="check the path"
+        ) from None
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror or error)) from error
+    if not encoded:
+        raise _unreadable(path, "the file is empty")
+    return encoded
+
+
+def _require_whole(path: Path, encoded: bytes) -> tuple[int, int]:
+    """Return ``(width, height)`` of an image whose last byte is there.
+
+    OpenCV pads a truncated JPEG with grey and says nothing, so completeness is checked before it decodes. A
+    JPEG that ends in its end marker needs no second decoding; anything else is decoded once by Pillow,
+    which is strict.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            width, height = image.size
+            upright = image.getexif().get(_EXIF_ORIENTATION, 1) not in _ROTATED
+            if not (image.format == "JPEG" and encoded.rstrip(b"\x00").endswith(_JPEG_END)):
+                image.load()
+    except UnidentifiedImageError:
+        raise _unreadable(path, "not an image") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise _unreadable(path, f"truncated or damaged ({error})") from error
+    return (width, height) if upright else (height, width)
+
+
+def _unreadable(path: Path, found: str) -> InputError:
+    return InputError(
+        str(path),
+        found=found,
+        expected=f"a whole image file ({', '.join(sorted(s[1:] for s in IMAGE_SUFFIXES))})",
+        action="replace the file, or leave it out",
+    )

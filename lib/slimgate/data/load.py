@@ -1,0 +1,74 @@
+"""Reading a dataset from wherever it is: the one place where loose input becomes a ``Dataset``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slimgate.data.coco_json import read_coco
+from slimgate.data.sample import Dataset
+from slimgate.data.yolo_txt import read_yolo
+from slimgate.errors import InputError, UsageError, nearest_name
+
+_BUILT_IN = ("coco128", "codes:train", "codes:val", "codes:test", "codes:calib")
+
+
+def load_dataset(source: str | Path, *, count: int | None = None) -> Dataset:
+    """Return the validated dataset of a source.
+
+    Args:
+        source: ``codes:<split>`` (the built-in set, generated on first use), ``coco128`` (fetched), a COCO
+            ``.json`` (images beside it or in ``images/``), a YOLO ``data.yaml``, or a folder with
+            ``images/`` and ``labels/``.
+        count: read only the first ``count`` images; all when None.
+
+    Raises:
+        UsageError: ``count`` below 1, or no such built-in name.
+        InputError: a file is missing, or images or annotations cannot be used; up to ten offenders are named.
+        UnavailableError: the data would have to be fetched and cannot be.
+    """
+    if count is not None and count < 1:
+        raise UsageError(
+            "count",
+            found=str(count),
+            expected="at least 1 image",
+            action="leave count out to read all images",
+        )
+    text = str(source)
+    if text.startswith("codes:"):
+        return _load_codes(text.removeprefix("codes:"), count)
+    if text == "coco128":
+        return _load_coco128(count)
+    path = Path(source)
+    if path.is_dir():
+        return read_yolo(path, name=path.name, count=count)
+    if not path.exists():
+        raise InputError(
+            text,
+            found=f"no such dataset{nearest_name(text, _BUILT_IN)}",
+            expected="codes:<split>, coco128, a COCO .json, a YOLO data.yaml, or a folder with images/ and "
+            "labels/",
+            action="check the name or path",
+        )
+    if path.suffix == ".json":
+        return read_coco(path, name=path.stem, count=count)
+    if path.suffix in {".yaml", ".yml"}:
+        return read_yolo(path, name=path.stem if path.stem != "data" else path.parent.name, count=count)
+    raise InputError(
+        text,
+        found=f"a file ending in '{path.suffix}'",
+        expected="a COCO .json or a YOLO data.yaml",
+        action="point at the annotation file, or at the folder that holds images/ and labels/",
+    )
+
+
+def _load_codes(split: str, count: int | None) -> Dataset:
+    from slimgate.data.codes import materialise_split
+
+    folder = materialise_split(split, count=count)
+    return read_coco(folder / "instances.json", name=f"codes:{split}", count=count)
+
+
+def _load_coco128(count: int | None) -> Dataset:
+    from slimgate.data.coco128 import read_coco128
+
+    return read_coco128(count=count)

@@ -1,0 +1,105 @@
+"""From a network's raw output to detections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.detect.boxes import xyxy_from_xywh
+from slimgate.detect.nms import nms
+from slimgate.detect.protocol import Protocol
+
+Float32Array = npt.NDArray[np.float32]
+IndexArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Scored boxes before suppression.
+
+    Attributes:
+        boxes: ``(n, 4)`` float32 xyxy, pixels of the network input.
+        scores: ``(n,)`` float32 in 0..1.
+        classes: ``(n,)`` class indices.
+    """
+
+    boxes: Float32Array
+    scores: Float32Array
+    classes: IndexArray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What a detector says about one image, best first.
+
+    Attributes:
+        boxes: ``(n, 4)`` float32 xyxy; pixels of the original image unless a function says otherwise.
+        scores: ``(n,)`` float32 in 0..1, descending.
+        classes: ``(n,)`` class indices.
+    """
+
+    boxes: Float32Array
+    scores: Float32Array
+    classes: IndexArray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def above(self, conf: float) -> Detections:
+        """Return the detections whose score exceeds ``conf``."""
+        keep = self.scores > np.float32(conf)
+        return Detections(self.boxes[keep], self.scores[keep], self.classes[keep])
+
+    def with_boxes(self, boxes: Float32Array) -> Detections:
+        """Return the same detections in other coordinates."""
+        return replace(self, boxes=boxes)
+
+
+def candidates_from_prediction(
+    prediction: Float32Array, *, conf: float, multi_label: bool, limit: int | None = None
+) -> Candidates:
+    """Return the candidates of one image whose score exceeds ``conf``.
+
+    Ordered by position in the prediction, then by class, as in YOLOv5: ties in score are later broken by this
+    order.
+
+    Args:
+        prediction: ``(4 + classes, anchors)`` float32: centre x, centre y, width, height in pixels of the
+            network input, then one score per class.
+        conf: scores must exceed this.
+        multi_label: one candidate per class above ``conf``; else only each position's best class.
+        limit: keep only this many, best first with ties in order; all when None.
+    """
+    scores = prediction[4:]
+    if multi_label and len(scores) > 1:
+        anchors, classes = np.nonzero(np.greater(scores.T, np.float32(conf)))
+        values = scores[classes, anchors]
+    else:
+        best = scores.argmax(axis=0)
+        top = scores[best, np.arange(scores.shape[1])]
+        anchors = np.flatnonzero(top > np.float32(conf))
+        classes, values = best[anchors], top[anchors]
+    if limit is not None and len(values) > limit:
+        order = np.argsort(-values, kind="stable")[:limit]
+        anchors, classes, values = anchors[order], classes[order], values[order]
+    boxes = xyxy_from_xywh(prediction[:4, anchors].T)
+    return Candidates(boxes=boxes, scores=values, classes=classes)
+
+
+def detections_from_prediction(prediction: Float32Array, protocol: Protocol) -> Detections:
+    """Return the detections of one image, in pixels of the network input.
+
+    Args:
+        prediction: ``(4 + classes, anchors)`` float32, see ``candidates_from_prediction``.
+        protocol: confidence, suppression and limits.
+    """
+    found = candidates_from_prediction(
+        prediction, conf=protocol.conf, multi_label=protocol.multi_label, limit=protocol.max_candidates
+    )
+    kept = nms(found.boxes, found.scores, found.classes, iou=protocol.iou, max_det=protocol.max_det)
+    return Detections(found.boxes[kept], found.scores[kept], found.classes[kept])

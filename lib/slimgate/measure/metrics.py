@@ -1,0 +1,84 @@
+"""Every metric the gate can judge: its unit, and which direction is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slimgate.errors import unknown_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A number that a floor can be set for.
+
+    Attributes:
+        name: as in floors and measurements.
+        unit: ``fraction``, ``bytes``, ``seconds``, ``ratio``, ``count`` or ``flops``.
+        higher_is_better: the direction of improvement.
+        meaning: one line for people.
+    """
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    meaning: str
+
+
+_PER_CLASS = "recall/"
+_MEANINGS = (
+    ("map50_95", "fraction", True, "COCO average precision, IoU .50 to .95"),
+    ("map50", "fraction", True, "COCO average precision at IoU .50"),
+    ("map75", "fraction", True, "COCO average precision at IoU .75"),
+    ("precision", "fraction", True, "share of detections at the deployed confidence that are right"),
+    ("recall", "fraction", True, "share of objects found at the deployed confidence, all classes"),
+    ("f1", "fraction", True, "harmonic mean of precision and recall at the deployed confidence"),
+    ("miss_rate", "fraction", False, "share of objects without a detection at the deployed confidence"),
+    ("misses", "count", False, "objects without a detection at the deployed confidence"),
+    ("false_detections", "count", False, "detections at the deployed confidence that match no object"),
+    ("partial", "count", False, "missed objects that a detection covers too little of"),
+    ("score_shift", "fraction", True, "mean score of matched detections minus the reference's"),
+    ("parity_max_abs", "ratio", False, "largest difference from the reference runtime's output"),
+    ("size_bytes", "bytes", False, "the artifact file"),
+    ("compressed_bytes", "bytes", False, "the artifact file after zlib"),
+    ("weight_memory_bytes", "bytes", False, "memory an engine needs for its weights"),
+    ("parameters", "count", False, "numbers in the weights"),
+    ("nonzero_parameters", "count", False, "numbers in the weights that are not zero"),
+    ("flops", "flops", False, "2 × multiply-accumulates at the image size, batch 1"),
+    ("int8_share", "fraction", True, "share of convolution MACs that run in INT8"),
+    ("fp16_share", "fraction", True, "share of convolution MACs that run in half precision"),
+    ("latency_ratio_b1", "ratio", False, "time per call against FP32 on the same machine, batch 1"),
+    ("latency_ratio_b32", "ratio", False, "time per call against FP32 on the same machine, batch 32"),
+    ("preprocess_s", "seconds", False, "letterbox and normalisation, per image"),
+    ("inference_s", "seconds", False, "network, per image at batch 1"),
+    ("nms_s", "seconds", False, "raw prediction to detections, per image"),
+    ("nms_few_s", "seconds", False, "suppression of the stored candidate set 'few'"),
+    ("nms_typical_s", "seconds", False, "suppression of the stored candidate set 'typical'"),
+    ("nms_crowded_s", "seconds", False, "suppression of the stored candidate set 'crowded'"),
+    ("build_s", "seconds", False, "export or engine build"),
+)
+
+METRICS: Mapping[str, Metric] = {
+    name: Metric(name=name, unit=unit, higher_is_better=better, meaning=meaning)
+    for name, unit, better, meaning in _MEANINGS
+}
+"""Metrics by name; ``recall/<class>`` exists besides for every class, see ``metric_for``."""
+
+
+def metric_for(name: str) -> Metric:
+    """Return the metric of a name; ``recall/<class>`` is the recall of one class at the deployed confidence.
+
+    Raises:
+        UsageError: there is no such metric; names the nearest and lists all.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    label = name.removeprefix(_PER_CLASS)
+    if name.startswith(_PER_CLASS) and label:
+        return Metric(
+            name=name,
+            unit="fraction",
+            higher_is_better=True,
+            meaning=f"share of '{label}' objects found at the deployed confidence",
+        )
+    raise unknown_name("metric", name, [*METRICS, f"{_PER_CLASS}<class>"])

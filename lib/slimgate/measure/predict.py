@@ -1,0 +1,126 @@
+"""Running a detector over images: letterbox, inference, suppression, each timed apart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol as Interface
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.data import Dataset, batch_from_images, read_image
+from slimgate.detect import Detections, Protocol, detections_from_prediction
+
+Progress = Callable[[int], object]
+"""Called with the number of images that were just finished."""
+
+
+class ImageRunner(Interface):
+    """The part of ``slimgate.runtime``'s Runner that predicting needs."""
+
+    def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return predictions ``(n, 4 + classes, anchors)`` for images ``(n, 3, s, s)`` in 0..1."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The detections of one image under each protocol, and what they cost.
+
+    Attributes:
+        path: the image file.
+        width: of the original image, pixels.
+        height: of the original image, pixels.
+        detections: one per protocol, in pixels of the original image.
+        preprocess_s: seconds to letterbox the decoded image and make it network input.
+        inference_s: seconds of the batch this image was in, divided by the images in it.
+        nms_s: seconds from raw prediction to detections, under the first protocol.
+    """
+
+    path: Path
+    width: int
+    height: int
+    detections: tuple[Detections, ...]
+    preprocess_s: float
+    inference_s: float
+    nms_s: float
+
+
+def iterate_predictions(
+    runner: ImageRunner, paths: Sequence[Path], protocols: Sequence[Protocol], *, batch: int = 1
+) -> Iterator[Prediction]:
+    """Yield the prediction of each image file, in order.
+
+    Args:
+        runner: runs the network.
+        paths: image files.
+        protocols: at least one; all with the same image size, since the network runs once.
+        batch: images per network call; the last call may have fewer.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    size = protocols[0].image_size
+    for start in range(0, len(paths), batch):
+        chosen = paths[start : start + batch]
+        images = [read_image(path) for path in chosen]
+        began = time.perf_counter()
+        network_input, placements = batch_from_images(images, size)
+        prepared = time.perf_counter()
+        outputs = runner.run(network_input)
+        inferred = time.perf_counter()
+        for path, placement, output in zip(chosen, placements, outputs, strict=True):
+            seconds = []
+            found = []
+            for protocol in protocols:
+                before = time.perf_counter()
+                detections = detections_from_prediction(output, protocol)
+                found.append(detections.with_boxes(placement.to_original(detections.boxes)))
+                seconds.append(time.perf_counter() - before)
+            yield Prediction(
+                path=path,
+                width=placement.width,
+                height=placement.height,
+                detections=tuple(found),
+                preprocess_s=(prepared - began) / len(chosen),
+                inference_s=(inferred - prepared) / len(chosen),
+                nms_s=seconds[0],
+            )
+
+
+def predict_dataset(
+    runner: ImageRunner,
+    dataset: Dataset,
+    protocol: Protocol,
+    *,
+    batch: int = 1,
+    progress: Progress | None = None,
+) -> list[Detections]:
+    """Return the detections of every image of a dataset, in its order, in pixels of the original images."""
+    return predict_protocols(runner, dataset, [protocol], batch=batch, progress=progress)[0]
+
+
+def predict_protocols(
+    runner: ImageRunner,
+    dataset: Dataset,
+    protocols: Sequence[Protocol],
+    *,
+    batch: int = 1,
+    progress: Progress | None = None,
+) -> list[list[Detections]]:
+    """Return one list of detections per protocol while running the network only once per image.
+
+    ``predict_protocols(runner, dataset, [protocol, protocol.deployed()])`` gives what average precision needs
+    and what a user of the fixed confidence sees.
+    """
+    results: list[list[Detections]] = [[] for _ in protocols]
+    paths = [sample.path for sample in dataset.samples]
+    for prediction in iterate_predictions(runner, paths, protocols, batch=batch):
+        for result, detections in zip(results, prediction.detections, strict=True):
+            result.append(detections)
+        if progress is not None:
+            progress(1)
+    return results
