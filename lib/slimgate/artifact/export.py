@@ -1,0 +1,201 @@
+"""The ONNX file of a detector."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from slimgate.artifact.card import Card
+from slimgate.artifact.graph import Graph, load_onnx
+from slimgate.artifact.load import artifact_from_file, set_card
+from slimgate.artifact.write import replace_file
+from slimgate.errors import InputError, UsageError, name_offenders
+from slimgate.flow import Artifact, Detector
+
+INPUT_NAME = "images"
+OUTPUT_NAME = "predictions"
+OPSETS = range(17, 21)
+"""17 has everything a detector needs; 20 is the newest that torch's exporter writes."""
+
+_TRACED_BATCH = 2
+
+
+def export_onnx(detector: Detector, path: Path, *, batch: int = 0, opset: int = 17) -> Artifact:
+    """Write a detector as FP32 ONNX with batch normalisation folded.
+
+    Args:
+        detector: what to export.
+        path: the ``.onnx`` file; replaced as a whole or not at all.
+        batch: fixed batch size, or 0 for a dynamic batch axis.
+        opset: of the ONNX operators.
+
+    Returns:
+        The artifact: input ``images (n, 3, s, s)`` float32, output ``predictions (n, 4 + classes, candidates)``.
+
+    Raises:
+        UsageError: opset or batch out of range.
+        InputError: the head's output convolutions are not all found in the graph, or the file cannot be written.
+    """
+    if opset not in OPSETS:
+        raise UsageError(
+            f"opset {opset}",
+            found="not supported",
+            expected=f"{OPSETS.start} to {OPSETS.stop - 1}",
+            action=f"leave it out, or choose {OPSETS.start}",
+        )
+    if batch < 0:
+        raise UsageError(
+            f"batch {batch}", found="negative", expected="0 (dynamic) or a size", action="choose 0 or more"
+        )
+    started = time.perf_counter()
+    with replace_file(path) as temporary:
+        _trace(detector, temporary, batch=batch or _TRACED_BATCH, opset=opset)
+        _simplify(temporary)
+        model = load_onnx(temporary)
+        _unshare_initializers(model)
+        if not batch:
+            _free_batch_axis(model, traced=_TRACED_BATCH)
+        _check_output(detector, model, path)
+        head = _head_node_names(detector, model)
+        set_card(model, Card.of(detector, batch=batch, head_nodes=head))
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+    return artifact_from_file(path, build_s=time.perf_counter() - started)
+
+
+def _trace(detector: Detector, path: Path, *, batch: int, opset: int) -> None:
+    import torch
+
+    from slimgate.model import fuse_batchnorm
+
+    size = detector.image_size
+    module = fuse_batchnorm(detector.module).eval()
+    with warnings.catch_warnings(), torch.no_grad():
+        # The tracer warns about every Python branch on a shape; image size and strides are fixed on purpose, and
+        # the batch axis is freed and checked below.
+        warnings.simplefilter("ignore")
+        # The tracing exporter needs no onnxscript, keeps parameter names, and folds the fixed shapes.
+        torch.onnx.export(
+            module,
+            (torch.zeros(batch, 3, size, size),),
+            str(path),
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            opset_version=opset,
+            dynamo=False,
+        )
+
+
+def _simplify(path: Path) -> None:
+    """Fold constants in place: onnxruntime's basic level stays within standard ONNX operators."""
+    import onnx
+    import onnxruntime
+
+    opset = next(entry.version for entry in load_onnx(path).opset_import if entry.domain in ("", "ai.onnx"))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    model = load_onnx(path)
+    # onnxruntime lists every domain it knows; other runtimes refuse domains they do not.
+    used = {node.domain for node in model.graph.node}
+    if used - {"", "ai.onnx"}:
+        raise InputError(
+            str(path),
+            found=f"operators outside standard ONNX: {name_offenders(sorted(used))}",
+            expected="standard ONNX operators only",
+            action="report this with the model's architecture",
+        )
+    del model.opset_import[:]
+    model.opset_import.append(onnx.helper.make_opsetid("", opset))
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _unshare_initializers(model: Any) -> None:
+    """Give every convolution weights and a bias of its own.
+
+    The exporter merges equal tensors (two biases of zeros); per-layer scales need them apart.
+    """
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+    used: set[str] = set()
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            if name not in initializers or node.op_type not in ("Conv", "ConvTranspose"):
+                continue
+            if name in used:
+                copy = model.graph.initializer.add()
+                copy.CopyFrom(initializers[name])
+                copy.name = f"{node.name}/input_{index}"
+                node.input[index] = copy.name
+            used.add(name)
+
+
+def _free_batch_axis(model: Any, *, traced: int) -> None:
+    """Replace the traced batch size by a dynamic axis: in the input, and as 0 ("copy") in Reshape targets."""
+    import onnx
+
+    graph = Graph(model)
+    for name, values in {
+        node.input[1]: graph.constant(node.input[1]) for node in graph.nodes if node.op_type == "Reshape"
+    }.items():
+        if values is None or not len(values) or values[0] != traced:
+            continue
+        tensor = next(tensor for tensor in model.graph.initializer if tensor.name == name)
+        freed = values.copy()
+        freed[0] = 0
+        tensor.CopyFrom(onnx.numpy_helper.from_array(freed, name))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    del model.graph.value_info[:]
+
+
+def _check_output(detector: Detector, model: Any, path: Path) -> None:
+    # Inferred from the input alone at a batch size that was not traced: whatever of the traced one is left inside
+    # would show in the shape, or fail to infer.
+    import onnx
+
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    axis = probe.graph.input[0].type.tensor_type.shape.dim[0]
+    axis.dim_value = axis.dim_value or _TRACED_BATCH + 1
+    probe.graph.output[0].type.tensor_type.ClearField("shape")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True, strict_mode=True)
+        shape = [size.dim_value for size in inferred.graph.output[0].type.tensor_type.shape.dim]
+    except onnx.shape_inference.InferenceError as error:
+        shape = [str(error).splitlines()[0]]
+    expected = [axis.dim_value, 4 + len(detector.class_names)]
+    if len(shape) != 3 or shape[:2] != expected:
+        raise InputError(
+            str(path),
+            found=f"the exported graph gives predictions of shape {shape}",
+            expected=f"{[*expected, 'candidates']}",
+            action="check that the detector's forward is as slimgate.flow.Detector.module describes",
+        )
+
+
+def _head_node_names(detector: Detector, model: Any) -> tuple[str, ...]:
+    """Return the ONNX node of each of the head's output convolutions, matched by the name of its weight."""
+    from slimgate.model import head_convolutions
+
+    names = []
+    wrong = []
+    for module_name in head_convolutions(detector):
+        matches = [
+            node.name
+            for node in model.graph.node
+            if node.op_type in ("Conv", "ConvTranspose") and node.input[1] == f"{module_name}.weight"
+        ]
+        if len(matches) != 1:
+            wrong.append(f"{module_name} ({len(matches)} nodes)")
+        names.extend(matches)
+    if wrong or not names:
+        raise InputError(
+            f"head of '{detector.name}'",
+            found=f"output convolutions without one ONNX node each: {name_offenders(wrong) or 'none are known'}",
+            expected="every output convolution of the head as exactly one Conv node",
+            action="check that no two of them have equal weights (the exporter merges those)",
+        )
+    return tuple(names)
