@@ -100,7 +100,7 @@ def build_dataset(
     require_no_offenders(
         subject,
         [
-            f"{row['path'].name} ({row['size'][0]}×{row['size'][1]} annotated, {f.width}×{f.height} in the file)"
+            f"{row['path'].name} ({row['size'][0]}×{row['size'][1]} annotated, the file {f.width}×{f.height})"
             for row, f in zip(rows, facts, strict=True)
             if row.get("size") not in (None, (f.width, f.height))
         ],

@@ -147,7 +147,7 @@ def _download(address: str, path: Path, *, sha256: str | None) -> None:
         raise UnavailableError(
             path.name,
             found=f"not on this machine, and {address} cannot be downloaded ({type(error).__name__})",
-            expected=f"network access, or {path.name.removesuffix('.zip')} in the folder named by {DATA_VARIABLE}",
+            expected=f"network access, or a copy in the folder named by {DATA_VARIABLE}",
             action=f"download {address} elsewhere, and set {DATA_VARIABLE} to the folder it is in"
             + (" (unpacked)" if address.endswith(".zip") else ""),
         ) from error

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.detect.boxes import xyxy_from_xywh
-from slimgate.detect.nms import nms
+from slimgate.detect.nms import nms, order_by_score
 from slimgate.detect.protocol import Protocol
+from slimgate.errors import InputError
 
 Float32Array = npt.NDArray[np.float32]
-IndexArray = npt.NDArray[np.int64]
+IndexArray = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,20 +75,26 @@ def candidates_from_prediction(
         conf: scores must exceed this.
         multi_label: one candidate per class above ``conf``; else only each position's best class.
         limit: keep only this many, best first with ties in order; all when None.
+
+    Raises:
+        InputError: scores are NaN, which every comparison would silently drop.
     """
-    scores = prediction[4:]
-    if multi_label and len(scores) > 1:
-        anchors, classes = np.nonzero(np.greater(scores.T, np.float32(conf)))
-        values = scores[classes, anchors]
-    else:
-        best = scores.argmax(axis=0)
-        top = scores[best, np.arange(scores.shape[1])]
-        anchors = np.flatnonzero(top > np.float32(conf))
-        classes, values = best[anchors], top[anchors]
+    from slimgate.detect.kernels import pick_all, pick_best
+
+    scores = np.ascontiguousarray(prediction[4:], dtype=np.float32)
+    pick = pick_all if multi_label and len(scores) > 1 else pick_best
+    anchors, classes, values, broken = pick(scores, np.float32(conf))
+    if broken:
+        raise InputError(
+            "prediction",
+            found=f"{broken} of {scores.size} scores are NaN",
+            expected="scores in 0..1",
+            action="check the exported model: overflow in half precision is the usual cause",
+        )
     if limit is not None and len(values) > limit:
-        order = np.argsort(-values, kind="stable")[:limit]
+        order = order_by_score(values, limit)
         anchors, classes, values = anchors[order], classes[order], values[order]
-    boxes = xyxy_from_xywh(prediction[:4, anchors].T)
+    boxes = xyxy_from_xywh(prediction[:4].take(anchors, axis=1).T)
     return Candidates(boxes=boxes, scores=values, classes=classes)
 
 
