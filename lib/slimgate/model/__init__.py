@@ -1,0 +1,19 @@
+"""What a detector is: build, load (never by running a pickle), save, count."""
+
+from slimgate.model.build import architecture_from_name, build_module
+from slimgate.model.checkpoint import checkpoint_paths, save_checkpoint
+from slimgate.model.head import head_convolutions, strides_of
+from slimgate.model.load import load_detector, replace_module
+from slimgate.model.weights import hash_weights
+
+__all__ = [
+    "architecture_from_name",
+    "build_module",
+    "checkpoint_paths",
+    "hash_weights",
+    "head_convolutions",
+    "load_detector",
+    "replace_module",
+    "save_checkpoint",
+    "strides_of",
+]
