@@ -1,0 +1,149 @@
+"""What the numbers of a floor may be: bounds that can fail, tolerances that are tolerances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slimgate.measure import Metric
+
+ABSOLUTE = ("min", "max")
+RELATIVE = ("max_drop", "max_rise", "min_fraction", "max_fraction")
+
+_MOST_SLACK = {"fraction": 0.05, "ratio": 0.5}
+_MOST_SHARE = 0.25
+"""Largest slack, as a share of the bound, in units that have no natural scale."""
+_LEAST_COUNT_SLACK = 5.0
+_MOST_DROP = 0.1
+_MOST_BAND = 2.0
+_SIGNED = ("score_shift",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What is wrong with a floor's numbers."""
+
+    found: str
+    expected: str
+    action: str
+
+
+def find_bound_fault(metric: Metric, bounds: Mapping[str, Any]) -> Fault | None:
+    """Return what is wrong with the bounds of one floor, or None."""
+    return _find_shape_fault(bounds) or _find_value_fault(metric, bounds) or _find_slack_fault(metric, bounds)
+
+
+def _find_shape_fault(bounds: Mapping[str, Any]) -> Fault | None:
+    absolute = [key for key in ABSOLUTE if key in bounds]
+    relative = [key for key in RELATIVE if key in bounds]
+    for key in (*absolute, *relative, "slack"):
+        value = bounds.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return Fault(found=f"{key} is {value!r}", expected="a finite number", action=f"correct {key}")
+    if absolute and relative:
+        return Fault(
+            found=f"has {' and '.join(absolute + relative)}",
+            expected="either min and max, or bounds relative to another case",
+            action="write two floors as a list: [{ min = ... }, { relative_to = ... }]",
+        )
+    if not absolute and not relative:
+        return Fault(
+            found="has no bound", expected=f"one of {', '.join(ABSOLUTE + RELATIVE)}", action="add it"
+        )
+    if bool(relative) != ("relative_to" in bounds):
+        lacking = "relative_to" if relative else f"one of {', '.join(RELATIVE)}"
+        return Fault(
+            found=f"lacks {lacking}",
+            expected="relative_to together with the bound that is relative",
+            action=f"add {lacking}",
+        )
+    if len(absolute) == 2 and not bounds["min"] < bounds["max"]:
+        return Fault(
+            found=f"min {bounds['min']:g} is not below max {bounds['max']:g}",
+            expected="a band: min below max",
+            action="correct one of them",
+        )
+    return None
+
+
+def _find_value_fault(metric: Metric, bounds: Mapping[str, Any]) -> Fault | None:
+    for key in ABSOLUTE:
+        if key not in bounds:
+            continue
+        value = float(bounds[key])
+        if metric.unit == "fraction" and abs(value) > 1:
+            return Fault(
+                found=f"{key} = {value:g} looks like percent",
+                expected="a fraction between 0 and 1",
+                action=f"write {key} = {value / 100:g}",
+            )
+        if metric.name not in _SIGNED and (value < 0 or (key == "min" and value == 0)):
+            return Fault(
+                found=f"{key} = {value:g} can never fail" if key == "min" else f"{key} = {value:g}",
+                expected="a bound above 0",
+                action="write the value that must hold",
+            )
+    if len([key for key in ABSOLUTE if key in bounds]) == 2:
+        low, high = float(bounds["min"]), float(bounds["max"])
+        if metric.unit in ("bytes", "flops", "count", "seconds") and high > _MOST_BAND * low:
+            return Fault(
+                found=f"the band {low:g} to {high:g} is a factor of {high / low:.1f} wide",
+                expected=f"at most a factor of {_MOST_BAND:g}",
+                action="narrow the band",
+            )
+    for key in ("max_drop", "max_rise"):
+        if key in bounds:
+            most = _MOST_DROP if metric.unit == "fraction" else math.inf
+            if not 0 <= float(bounds[key]) <= most:
+                return Fault(
+                    found=f"{key} = {bounds[key]:g} on a {metric.unit} metric",
+                    expected=f"between 0 and {most:g} {metric.unit}",
+                    action="write a tolerance, or an absolute floor",
+                )
+    for key, least, most in (("min_fraction", 0.5, 1.0), ("max_fraction", 0.0, 2.0)):
+        if key in bounds and not least < float(bounds[key]) <= most:
+            percent = float(bounds[key]) > 2
+            return Fault(
+                found=f"{key} = {bounds[key]:g}{' looks like percent' if percent else ''}",
+                expected=f"a share of the reference above {least:g} and at most {most:g}",
+                action=f"write {key} = {bounds[key] / 100:g}" if percent else "correct it",
+            )
+    return None
+
+
+def _find_slack_fault(metric: Metric, bounds: Mapping[str, Any]) -> Fault | None:
+    is_band = all(key in bounds for key in ABSOLUTE)
+    better_way = "min" if metric.higher_is_better else "max"
+    ratchets = better_way in bounds and not is_band and metric.unit not in ("ratio", "seconds")
+    if "slack" not in bounds:
+        if ratchets:
+            return Fault(
+                found="has no slack",
+                expected=f"how much better than {better_way} is still unremarkable, in {metric.unit}",
+                action="add slack",
+            )
+        return None
+    if is_band or not (better_way in bounds or any(key in bounds for key in RELATIVE)):
+        return Fault(
+            found="slack where no bound can be beaten",
+            expected=f"slack only beside {better_way} or a relative bound",
+            action="remove slack",
+        )
+    slack, most = float(bounds["slack"]), _most_slack(metric, bounds)
+    if not 0 < slack <= most:
+        return Fault(
+            found=f"slack = {slack:g} on a {metric.unit} metric",
+            expected=f"above 0 and at most {most:g} {metric.unit}",
+            action="write a tolerance that can notice a change",
+        )
+    return None
+
+
+def _most_slack(metric: Metric, bounds: Mapping[str, Any]) -> float:
+    if metric.unit in _MOST_SLACK:
+        return _MOST_SLACK[metric.unit]
+    bound = max((abs(float(bounds[key])) for key in ABSOLUTE if key in bounds), default=math.inf)
+    least = _LEAST_COUNT_SLACK if metric.unit == "count" else 0.0
+    return max(least, _MOST_SHARE * bound)

@@ -1,0 +1,177 @@
+"""A whole run against every floor of its study: nothing that ought to be there may be missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from slimgate.flow import Case, Measurement, Status, Verdict
+from slimgate.gate.floors import Floor, Floors, runtime_major
+from slimgate.gate.judge import find_causes, judge
+from slimgate.gate.judgement import Judgement, NotProven
+from slimgate.gate.kinds import WHOLE_CASE, is_timed
+from slimgate.gate.message import compose_reproduce, show_number
+from slimgate.gate.propose import propose_floor
+from slimgate.gate.records import Records
+from slimgate.measure import metric_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """What was meant to run.
+
+    Attributes:
+        cases: every case that was selected.
+        full: whether those are all cases of the study, so that every floor must be used.
+        required: metrics that every measured case must have a floor for.
+        not_proven: cases of which less than everything could be measured here, with the reason (an engine
+            without a GPU); what was measured of them is judged.
+        failed: cases whose compression, export or measurement broke, with the error.
+        run_id: id of this run.
+        reproduce: command that messages complete with ``-k '<case>'``.
+        require_device: whether a device without latency floors is INVALID instead of not proven.
+    """
+
+    cases: Sequence[Case]
+    full: bool
+    required: Sequence[str]
+    not_proven: Mapping[Case, str] = field(default_factory=dict)
+    failed: Mapping[Case, str] = field(default_factory=dict)
+    run_id: str = ""
+    reproduce: str = "slimgate study"
+    require_device: bool = False
+
+
+def judge_run(
+    measurements: Sequence[Measurement], floors: Floors, records: Records, matrix: Matrix
+) -> Judgement:
+    """Return the verdicts on a run.
+
+    INVALID are, besides what ``judge`` finds: a case that failed, a metric that must have a floor and has
+    none, a floor whose metric or case is missing, a metric measured twice.
+    """
+    run = _Run(measurements, floors, records, matrix)
+    for case in matrix.cases:
+        run.judge_case(case)
+    if matrix.full:
+        run.judge_vanished()
+    return Judgement(verdicts=tuple(run.verdicts), not_proven=tuple(run.gaps))
+
+
+class _Run:
+    def __init__(
+        self, measurements: Sequence[Measurement], floors: Floors, records: Records, matrix: Matrix
+    ) -> None:
+        self.floors, self.records, self.matrix = floors, records, matrix
+        self.measured: dict[Case, dict[str, Measurement]] = {case: {} for case in matrix.cases}
+        self.verdicts: list[Verdict] = []
+        self.gaps: list[NotProven] = []
+        for measurement in measurements:
+            if measurement.case not in self.measured:
+                self.add_invalid(
+                    measurement.case,
+                    measurement.metric,
+                    "measured, but its case was not selected",
+                    measurement,
+                )
+                continue
+            of_case = self.measured[measurement.case]
+            if measurement.metric in of_case:
+                self.add_invalid(
+                    measurement.case, measurement.metric, "measured twice in one run", measurement
+                )
+            of_case[measurement.metric] = measurement
+
+    def judge_case(self, case: Case) -> None:
+        if case in self.matrix.failed:
+            self.add_invalid(case, WHOLE_CASE, f"it failed: {self.matrix.failed[case]}")
+            return
+        if case in self.matrix.not_proven:
+            self.gaps.append(NotProven(case=case, metric=WHOLE_CASE, reason=self.matrix.not_proven[case]))
+        elif not self.measured[case]:
+            self.add_invalid(case, WHOLE_CASE, "it was selected, and nothing of it was measured")
+            return
+        for metric in dict.fromkeys((*self.matrix.required, *self.floors.metrics_of(case))):
+            self.judge_metric(case, metric)
+        for metric, measurement in self.measured[case].items():
+            # Nobody asked for this one, but a measurement that calls itself invalid must not pass unseen.
+            asked = metric in self.matrix.required or self.floors.for_metric(case, metric)
+            if not asked and not measurement.valid:
+                self.add_invalid(case, metric, measurement.why_invalid, measurement)
+
+    def judge_metric(self, case: Case, metric: str) -> None:
+        measurement = self.measured[case].get(metric)
+        floors = self.floors.for_metric(case, metric)
+        if measurement is None:
+            if case not in self.matrix.not_proven:
+                self.add_invalid(case, metric, "the metric was not measured", floor=next(iter(floors), None))
+            return
+        if not floors:
+            self.judge_without_floor(measurement)
+            return
+        versions = measurement.provenance.get("versions", {})
+        ran = runtime_major(case, versions.items())
+        # Floors of another runtime major are for another machine, unless they are all there is.
+        for floor in [floor for floor in floors if floor.runtime == ran] or floors[:1]:
+            self.verdicts.append(
+                judge(
+                    measurement,
+                    floor,
+                    record=self.records.find(case, metric),
+                    reference=self.reference_of(floor),
+                    run_id=self.matrix.run_id,
+                    reproduce=self.matrix.reproduce,
+                )
+            )
+
+    def judge_without_floor(self, measurement: Measurement) -> None:
+        metric = measurement.metric
+        if is_timed(metric) and not self.floors.knows_device and not self.matrix.require_device:
+            reason = f"no latency floors for {self.floors.device}: 'slimgate accept RUN_DIR' prints them"
+            self.gaps.append(NotProven(case=measurement.case, metric=metric, reason=reason))
+            return
+        causes = find_causes(measurement)
+        cause = causes[0] if causes else f"no floor: paste into [case.floor]: {propose_floor(measurement)}"
+        self.add_invalid(measurement.case, metric, cause, measurement)
+
+    def judge_vanished(self) -> None:
+        for floor in self.floors.floors:
+            if floor.case not in self.measured:
+                self.add_invalid(
+                    floor.case, floor.metric, "the floor is unused: the study has no such case", floor=floor
+                )
+
+    def reference_of(self, floor: Floor) -> Measurement | None:
+        if floor.relative_to is None:
+            return None
+        return self.measured.get(floor.relative_to, {}).get(floor.metric)
+
+    def add_invalid(
+        self,
+        case: Case,
+        metric: str,
+        cause: str,
+        measurement: Measurement | None = None,
+        floor: Floor | None = None,
+    ) -> None:
+        value = None if measurement is None or math.isnan(measurement.value) else measurement.value
+        unit = "" if metric == WHOLE_CASE else metric_for(metric).unit
+        lines = [f"{case} {metric}: {Status.INVALID.value}", f"  cause      {cause}"]
+        if value is not None and measurement is not None:
+            lines.append(f"  measured   {show_number(value, measurement.unit)}")
+        if floor is not None:
+            lines.append(f"  golden     {floor.where} ({floor.date}: {floor.reason})")
+        lines.append(f"  reproduce  {compose_reproduce(case, self.matrix.reproduce)}")
+        self.verdicts.append(
+            Verdict(
+                case=case,
+                metric=metric,
+                status=Status.INVALID,
+                measured=value,
+                floor=None if floor is None else (floor.min if floor.min is not None else floor.max),
+                unit=unit,
+                message="\n".join(lines),
+                golden="" if floor is None else floor.where,
+            )
+        )
