@@ -2,7 +2,7 @@
 
 from slimgate.model.build import architecture_from_name, build_module
 from slimgate.model.checkpoint import checkpoint_paths, save_checkpoint
-from slimgate.model.head import head_convolutions, strides_of
+from slimgate.model.head import head_convolutions, output_convolutions, strides_of
 from slimgate.model.load import load_detector, replace_module
 from slimgate.model.weights import hash_weights
 
@@ -13,6 +13,7 @@ __all__ = [
     "hash_weights",
     "head_convolutions",
     "load_detector",
+    "output_convolutions",
     "replace_module",
     "save_checkpoint",
     "strides_of",

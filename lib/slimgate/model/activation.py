@@ -52,7 +52,11 @@ def own_activations(module: nn.Module, default: str | None = None, *, subject: s
     """
     for path, activation in list(activations(module)):
         replace = default is not None and activation is Conv.default_act
-        own = activation_from_text(default, subject=subject) if replace and default else copy.deepcopy(activation)
+        own = (
+            activation_from_text(default, subject=subject)
+            if replace and default
+            else copy.deepcopy(activation)
+        )
         module.set_submodule(path, own)
 
 

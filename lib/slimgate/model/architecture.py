@@ -118,7 +118,9 @@ def resolve_word(argument: Json, words: Mapping[str, Json]) -> Json:
 def _rows(architecture: Mapping[str, Json], subject: str) -> Iterator[list[Any]]:
     for part in ("backbone", "head"):
         rows = architecture[part]
-        whole = isinstance(rows, (list, tuple)) and all(isinstance(r, (list, tuple)) and len(r) == 4 for r in rows)
+        whole = isinstance(rows, (list, tuple)) and all(
+            isinstance(r, (list, tuple)) and len(r) == 4 for r in rows
+        )
         if not whole:
             raise InputError(
                 f"{subject}: architecture",
@@ -149,7 +151,9 @@ def _size_problems(architecture: Mapping[str, Json]) -> Iterator[str]:
         if key in architecture and not _is_between(architecture[key], 100):
             yield f"{key} is {architecture[key]!r}"
     for key in ("nc", "reg_max"):
-        if key in architecture and not (type(architecture[key]) is int and _is_between(architecture[key], _LARGEST)):
+        if key in architecture and not (
+            type(architecture[key]) is int and _is_between(architecture[key], _LARGEST)
+        ):
             yield f"{key} is {architecture[key]!r}"
     scales = architecture.get("scales", {})
     if not isinstance(scales, Mapping) or not all(_is_scale(value) for value in scales.values()):
@@ -158,7 +162,9 @@ def _size_problems(architecture: Mapping[str, Json]) -> Iterator[str]:
 
 def _is_scale(value: object) -> bool:
     """Whether a value is depth multiple, width multiple and the largest number of channels."""
-    return isinstance(value, (list, tuple)) and len(value) == 3 and all(_is_between(v, _LARGEST) for v in value)
+    return (
+        isinstance(value, (list, tuple)) and len(value) == 3 and all(_is_between(v, _LARGEST) for v in value)
+    )
 
 
 def _is_plain(value: object) -> bool:

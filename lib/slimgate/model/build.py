@@ -14,9 +14,7 @@ from slimgate.model.architecture import check_architecture
 from slimgate.model.build_legacy import legacy_module
 from slimgate.model.ultralytics_env import Detect, DetectionModel, yaml_model_load
 
-_LAYOUT_KEYS = (
-    "nc depth_multiple width_multiple scale scales reg_max activation activations anchors backbone head".split()
-)
+_LAYOUT_KEYS = "nc depth_multiple width_multiple scale scales reg_max activation activations anchors backbone head".split()
 
 
 def build_module(

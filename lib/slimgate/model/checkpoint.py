@@ -220,7 +220,9 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
             expected="a safetensors file that save_checkpoint wrote",
             action="copy the checkpoint again",
         ) from error
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    return {
+        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+    }
 
 
 def _half(name: str, tensor: torch.Tensor, path: Path) -> torch.Tensor:

@@ -27,20 +27,24 @@ def strides_of(module: nn.Module) -> tuple[int, ...]:
     return tuple(int(stride) for stride in (head.strides if isinstance(head, AnchorHead) else head.stride))
 
 
+def output_convolutions(module: nn.Module) -> tuple[nn.Conv2d, ...]:
+    """Return the head's output convolutions with weights: one per level, or one for boxes and one for classes."""
+    head = head_of(module)
+    if isinstance(head, AnchorHead):
+        return tuple(head.m)  # type: ignore[arg-type]
+    return tuple(branch[-1] for branches in (head.cv2, head.cv3) for branch in branches)  # type: ignore[union-attr]
+
+
 def head_convolutions(detector: Detector) -> tuple[str, ...]:
-    """Return the names of the head's output convolutions, in module order.
+    """Return the module names of the head's last convolutions: boxes, classes, objectness, DFL.
 
     Legacy heads have one per level; ultralytics heads one for the boxes and one for the classes per level, and
     the fixed convolution of the DFL where there is one.
     """
-    head = head_of(detector.module)
-    if isinstance(head, AnchorHead):
-        outputs = list(head.m)
-    else:
-        outputs = [branch[-1] for branches in (head.cv2, head.cv3) for branch in branches]
-        outputs += [layer.conv for layer in head.modules() if isinstance(layer, DFL)]
-    names = {id(layer): name for name, layer in detector.module.named_modules()}
-    return tuple(names[id(layer)] for layer in outputs)
+    module = detector.module
+    names = {id(layer): name for name, layer in module.named_modules()}
+    outputs = tuple(names[id(layer)] for layer in output_convolutions(module))
+    return outputs + tuple(sorted(fixed_convolutions(module)))
 
 
 def fixed_convolutions(module: nn.Module) -> frozenset[str]:

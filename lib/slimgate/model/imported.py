@@ -217,7 +217,9 @@ def _training(checkpoint: Mapping[str, object]) -> dict[str, Json]:
     record: dict[str, Json] = {k: v for k, v in found.items() if isinstance(v, (str, int, float))}
     settings = checkpoint.get("train_args") or checkpoint.get("opt")
     if isinstance(settings, dict):
-        plain = {k: v for k, v in settings.items() if isinstance(v, (bool, int, float)) and isinstance(k, str)}
+        plain = {
+            k: v for k, v in settings.items() if isinstance(v, (bool, int, float)) and isinstance(k, str)
+        }
         record["settings"] = plain
     return record
 
