@@ -2,6 +2,15 @@
 
 from slimgate.artifact.export import export_onnx
 from slimgate.artifact.fingerprint import compressed_bytes, hash_file
+from slimgate.artifact.head import float_head_nodes
 from slimgate.artifact.load import artifact_from_file
+from slimgate.artifact.qdq import write_qdq
 
-__all__ = ["artifact_from_file", "compressed_bytes", "export_onnx", "hash_file"]
+__all__ = [
+    "artifact_from_file",
+    "compressed_bytes",
+    "export_onnx",
+    "float_head_nodes",
+    "hash_file",
+    "write_qdq",
+]

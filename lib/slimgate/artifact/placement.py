@@ -1,0 +1,173 @@
+"""Where Q/DQ pairs go, for each target: the part of quantisation that depends on how a runtime fuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from slimgate.artifact.graph import Graph
+from slimgate.compress.quantize.scheme import Affine, asymmetric_uint8, symmetric_int8
+
+MOVES = ("MaxPool", "Resize", "Split", "Slice", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
+"""Operators that only pick or move values: output and input share one scale, or runtimes requantise."""
+
+ARITHMETIC = ("Sigmoid", "Mul", "Add", "Concat", "LeakyRelu")
+"""Operators with 8-bit kernels in onnxruntime's CPU provider (QLinearSigmoid, QLinearMul, ...)."""
+
+FUSED_ACTIVATIONS = ("Relu", "Clip")
+"""Operators that fold into the range of the convolution's quantised output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """How one family of runtimes wants its integers.
+
+    Attributes:
+        name: its key in ``TARGETS``.
+        scheme: from a range to scale and zero point.
+        element: numpy type of quantised activations.
+        between: whether what lies between the convolutions is quantised as well.
+        transposed: whether transposed convolutions run in 8 bits.
+        quantized_bias: whether biases are int32 or stay in float.
+    """
+
+    name: str
+    scheme: Callable[[float, float], Affine]
+    element: Any
+    between: bool
+    transposed: bool
+    quantized_bias: bool
+
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target(
+            name="x86",
+            scheme=asymmetric_uint8,
+            element=np.uint8,
+            between=True,
+            transposed=False,
+            quantized_bias=True,
+        ),
+        Target(
+            name="openvino",
+            scheme=asymmetric_uint8,
+            element=np.uint8,
+            between=False,
+            transposed=True,
+            quantized_bias=False,
+        ),
+        Target(
+            name="tensorrt",
+            scheme=symmetric_int8,
+            element=np.int8,
+            between=False,
+            transposed=True,
+            quantized_bias=False,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which tensors get a Q/DQ pair, and who reads the dequantised side.
+
+    Attributes:
+        tensors: names of the tensors, in graph order.
+        convolutions: names of the convolutions that run in 8 bits.
+        shared: tensor to the tensor whose scale and zero point it shares.
+        readers: names of the nodes that read the dequantised side; None: all of them.
+    """
+
+    tensors: tuple[str, ...]
+    convolutions: frozenset[str]
+    shared: dict[str, str] = field(default_factory=dict)
+    readers: frozenset[str] | None = None
+
+    def reads(self, tensor: str, node: Any) -> bool:
+        """Whether a node reads a tensor's dequantised side."""
+        return self.readers is None or node.name in self.readers
+
+
+def place_pairs(graph: Graph, float_nodes: set[str], target: Target) -> Placement:
+    """Return the placement for a target; nothing inside ``float_nodes`` is touched."""
+    kinds = ("Conv", "ConvTranspose") if target.transposed else ("Conv",)
+    convolutions = [
+        node
+        for node in graph.nodes
+        if node.op_type in kinds
+        and node.name not in float_nodes
+        and graph.constant(node.input[1]) is not None
+    ]
+    place = _around_everything if target.between else _at_convolutions
+    return place(graph, convolutions, float_nodes)
+
+
+def _at_convolutions(graph: Graph, convolutions: list[Any], float_nodes: set[str]) -> Placement:
+    """Pairs at the convolutions' inputs, and at the addend of a residual that a convolution reads as well."""
+    tensors = {node.input[0] for node in convolutions}
+    readers = {node.name for node in convolutions}
+    readers |= {
+        node.name
+        for node in graph.nodes
+        if node.op_type == "Add" and node.name not in float_nodes and tensors.intersection(node.input)
+    }
+    return Placement(
+        tensors=_in_graph_order(graph, tensors),
+        convolutions=frozenset(node.name for node in convolutions),
+        readers=frozenset(readers),
+    )
+
+
+def _around_everything(graph: Graph, convolutions: list[Any], float_nodes: set[str]) -> Placement:
+    """Pairs around every operator with an 8-bit kernel, as far as a quantised node reads its result.
+
+    What leads into the float head alone stays in float: the convolution before it is the last quantised node.
+    """
+    quantized = {node.name for node in convolutions}
+    tensors = {node.input[0] for node in convolutions}
+    for node in reversed(graph.nodes):
+        if node.name in float_nodes or node.name in quantized:
+            continue
+        feeds = any(name in tensors for name in node.output)
+        if feeds and node.op_type in (*ARITHMETIC, *MOVES):
+            quantized.add(node.name)
+            tensors.update(name for name in node.input if _is_activation(graph, name))
+    for node in convolutions:
+        output = node.output[0]
+        consumers = graph.consumers(output)
+        fused = len(consumers) == 1 and consumers[0].op_type in FUSED_ACTIVATIONS
+        tensors.add(consumers[0].output[0] if fused else output)
+    shared: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op_type in MOVES and node.name in quantized and node.input[0] in tensors:
+            for name in node.output:
+                shared[name] = shared.get(node.input[0], node.input[0])
+    return Placement(
+        tensors=_in_graph_order(graph, tensors),
+        convolutions=frozenset(node.name for node in convolutions),
+        shared=shared,
+    )
+
+
+def _is_activation(graph: Graph, tensor: str) -> bool:
+    import onnx
+
+    found = graph.types.get(tensor)
+    return (
+        bool(tensor)
+        and graph.constant(tensor) is None
+        and found is not None
+        and found.element == onnx.TensorProto.FLOAT
+    )
+
+
+def _in_graph_order(graph: Graph, tensors: set[str]) -> tuple[str, ...]:
+    order = [value.name for value in graph.model.graph.input]
+    order += [name for node in graph.nodes for name in node.output]
+    return tuple(name for name in order if name in tensors)

@@ -1,0 +1,68 @@
+"""A quantization plan: what was observed and decided, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slimgate.errors import InputError
+from slimgate.flow import Json
+
+FORMAT = "slimgate-quantization-plan/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationPlan:
+    """Ranges of the activations, and the nodes that stay in float.
+
+    The plan knows no target: ``slimgate.artifact.write_qdq`` turns ranges into scales and zero points for one.
+
+    Attributes:
+        ranges: lowest and highest value of each float tensor in the quantised part of the graph, by ONNX name.
+        float_nodes: ONNX node name to the reason it stays in float.
+        calibration_sha256: of the calibration list.
+        calibration_count: how many images were seen.
+        observer: how ranges were taken: ``minmax`` or ``percentile``.
+    """
+
+    ranges: Mapping[str, tuple[float, float]]
+    float_nodes: Mapping[str, str]
+    calibration_sha256: str
+    calibration_count: int
+    observer: str
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the plan as JSON values."""
+        return {
+            "format": FORMAT,
+            "ranges": {name: list(self.ranges[name]) for name in sorted(self.ranges)},
+            "float_nodes": dict(self.float_nodes),
+            "calibration_sha256": self.calibration_sha256,
+            "calibration_count": self.calibration_count,
+            "observer": self.observer,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Json]) -> QuantizationPlan:
+        """Return the plan that ``to_json`` wrote.
+
+        Raises:
+            InputError: it is something else.
+        """
+        try:
+            if value["format"] != FORMAT:
+                raise ValueError(f"format '{value['format']}'")
+            return cls(
+                ranges={name: (float(low), float(high)) for name, (low, high) in value["ranges"].items()},
+                float_nodes={str(name): str(why) for name, why in value["float_nodes"].items()},
+                calibration_sha256=str(value["calibration_sha256"]),
+                calibration_count=int(value["calibration_count"]),
+                observer=str(value["observer"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                "quantization plan",
+                found=f"not readable ({type(error).__name__}: {error})",
+                expected=f"JSON of format '{FORMAT}'",
+                action="calibrate again",
+            ) from error
