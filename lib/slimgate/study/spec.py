@@ -125,6 +125,14 @@ def studies_folder() -> Path:
     return Path(__file__).resolve().parents[3] / "fixtures" / "studies"
 
 
+def golden_folder(study: Study) -> Path:
+    """Return the ``golden`` folder of a study's project: the nearest above the study file, else the working folder's."""
+    for folder in study.path.parents:
+        if (folder / "golden").is_dir():
+            return folder / "golden"
+    return Path("golden")
+
+
 def load_study(source: str | Path = BUILT_IN) -> Study:
     """Return the study of a TOML file, or of a built-in study's name.
 

@@ -22,8 +22,9 @@ _ROOMS_THAT_SHAPE_ARTIFACTS = ("model", "data", "detect", "compress", "artifact"
 class Store:
     """Files under keys: sha256 of everything that went in.
 
-    Each entry is a folder holding the file and ``entry.json``. It is built in a temporary folder and renamed, under a lock of its
-    own, so that a killed build leaves nothing behind and two processes never build the same thing twice.
+    Each entry is a folder holding the file and ``entry.json``. It is built in a temporary folder and renamed,
+    under a lock of its own, so that a killed build leaves nothing behind and two processes never build the same
+    thing twice.
 
     Args:
         root: the folder; made when missing. Default: ``SLIMGATE_CACHE``, else the user's cache folder.

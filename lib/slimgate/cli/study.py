@@ -1,0 +1,117 @@
+"""``slimgate study``: compress, export, measure, judge and report."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_EPILOG = """\
+examples:
+  slimgate study                              the built-in study
+  slimgate study my-study.toml --out runs/a   your own
+  slimgate study -k "int8 and not openvino"   a part of it; a part is never complete evidence
+  slimgate study --list                       the case ids
+
+A study that was stopped starts again where it was: finished artifacts are kept in the store
+(SLIMGATE_CACHE, else the user's cache folder) under the sha256 of everything that went in.
+
+Without floors in golden/, every verdict is INVALID and says what to do: look at the report, then
+  slimgate accept RUN_DIR                     writes records, prints floors to paste into golden/floors/
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "study",
+        help="compress, export, measure, judge and report: the main job",
+        description="Run a study: compress a detector, export it, measure every variant, judge it, report.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "study",
+        nargs="?",
+        default="codes",
+        metavar="STUDY",
+        help="TOML file or built-in name (default: codes)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="run directory to make (default: runs/STUDY-TIME)"
+    )
+    parser.add_argument(
+        "-k", dest="expression", default="", metavar="EXPR", help="cases to run, as in pytest"
+    )
+    parser.add_argument(
+        "--golden",
+        type=Path,
+        metavar="DIR",
+        help="floors and records (default: golden/ of the study's project)",
+    )
+    parser.add_argument(
+        "--strict-floors", action="store_true", help="a floor that is too low for what was measured is red"
+    )
+    parser.add_argument("--list", action="store_true", help="list the case ids and stop")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the study; 0 when every verdict is green, 1 when one is red."""
+    from rich.console import Console
+
+    from slimgate.study import load_study
+    from slimgate.study.select import select_cases
+    from slimgate.study.spec import golden_folder
+
+    study = load_study(args.study)
+    console = Console(highlight=False)
+    if args.list:
+        for case in select_cases(study.cases, args.expression):
+            console.print(str(case), soft_wrap=True, markup=False)
+        return 0
+    now = datetime.datetime.now(datetime.UTC)
+    out = args.out or Path("runs") / f"{study.id}-{now:%Y%m%d-%H%M%S}"
+
+    from slimgate.report import render_terminal
+    from slimgate.study import run_study
+
+    console.print(f"[bold]{study.title}[/bold]  ({len(select_cases(study.cases, args.expression))} cases)")
+    with _bars(console) as progress:
+        finished = run_study(
+            study,
+            out,
+            golden=args.golden or golden_folder(study),
+            expression=args.expression,
+            progress=progress,
+        )
+    render_terminal(finished.directory, console)
+    console.print(f"report: {finished.report}", soft_wrap=True, markup=False)
+    return 1 if finished.judgement.is_red(strict_floors=args.strict_floors) else 0
+
+
+@contextmanager
+def _bars(console: object) -> Iterator[Callable[[str, int, int, str], None]]:
+    """Show one progress bar per stage."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    assert isinstance(console, Console)
+    columns = (
+        TextColumn("{task.description:<19}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as bars:
+        tasks = {}
+
+        def update(stage: str, done: int, total: int, note: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total, note=note)
+            bars.update(tasks[stage], completed=done, total=total, note=note)
+
+        yield update

@@ -1,0 +1,88 @@
+"""A run directory: written beside its place and moved there whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from slimgate.errors import InputError
+from slimgate.flow import Case, Json, Measurement
+from slimgate.gate import Judgement, write_judgement, write_measurements
+
+if TYPE_CHECKING:
+    from slimgate.data import Sample
+
+_JPEG_QUALITY = 88
+
+
+class RunWriter:
+    """Context manager: files go to ``directory`` inside, and to ``out`` when the block ends well.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            self.directory = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        except OSError as error:
+            raise InputError(
+                str(out),
+                found=f"cannot be written ({error.strerror})",
+                expected="a writable folder for the run",
+                action="choose another place with --out",
+            ) from None
+        (self.directory / "cases").mkdir()
+        (self.directory / "pictures").mkdir()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            return
+        self.directory.chmod(0o755)
+        self.directory.rename(self.out)
+
+    def write_case(self, case: Case, record: Mapping[str, Json]) -> None:
+        """Write one case record."""
+        self._write(f"cases/{case.variant}@{case.runtime}.json", record)
+
+    def write_run(
+        self, run: Mapping[str, Json], measurements: Sequence[Measurement], judgement: Judgement
+    ) -> None:
+        """Write ``run.json``, the measurements and the verdicts."""
+        write_measurements(self.directory, measurements)
+        write_judgement(self.directory, judgement)
+        self._write("run.json", run)
+
+    def write_picture(self, sample: Sample) -> dict[str, Json]:
+        """Copy an image as JPEG and return its entry in ``run.json``, ground truth included."""
+        from PIL import Image
+
+        from slimgate.data import read_image
+
+        name = f"pictures/{sample.image_id}.jpg"
+        Image.fromarray(read_image(sample.path)).save(self.directory / name, quality=_JPEG_QUALITY)
+        return {
+            "file": name,
+            "width": sample.width,
+            "height": sample.height,
+            "ground_truth": [
+                {"class": int(label), "box": [round(float(edge), 2) for edge in box], "crowd": bool(crowd)}
+                for label, box, crowd in zip(sample.classes, sample.boxes, sample.crowd, strict=True)
+            ],
+        }
+
+    def _write(self, name: str, value: Mapping[str, Json]) -> None:
+        (self.directory / name).write_text(json.dumps(value, indent=1, allow_nan=False), encoding="utf-8")

@@ -1,0 +1,204 @@
+"""From an artifact and its runtime to the numbers of one case."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slimgate.flow import Artifact, Case, Detector, Json, Measurement
+from slimgate.measure.metrics import metric_for
+
+if TYPE_CHECKING:
+    from slimgate.data import Dataset
+    from slimgate.detect import Detections, Protocol
+    from slimgate.measure import PairResult
+    from slimgate.runtime import Runner
+
+_COCO_METRICS = (("map50_95", "AP"), ("map50", "AP50"), ("map75", "AP75"))
+_CONFUSION_METRICS = (
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("f1", "f1"),
+    ("miss_rate", "miss_rate"),
+    ("false_detections", "fp"),
+    ("partial", "partial"),
+    ("misses", "fn"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """What one pass over the evaluated images gives.
+
+    Attributes:
+        deployed: detections at the deployed confidence, one per image, original pixels.
+        record: the ``accuracy``, ``confusion`` and ``stages`` parts of the case record.
+    """
+
+    deployed: Sequence[Detections]
+    record: Mapping[str, Json]
+
+
+def measure_accuracy(
+    runner: Runner, dataset: Dataset, protocol: Protocol, *, progress: Callable[[int], object] | None = None
+) -> Accuracy:
+    """Run a detector over the dataset once and return every accuracy number, and the time of each stage."""
+    import statistics
+
+    from slimgate.measure import confusion_at, evaluate_coco, iterate_predictions
+
+    everything: list[Detections] = []
+    deployed: list[Detections] = []
+    stages: dict[str, list[float]] = {"preprocess_s": [], "inference_s": [], "nms_s": []}
+    paths = [sample.path for sample in dataset.samples]
+    # The deployed protocol goes first: its suppression is what a user waits for, so it is the one that is timed.
+    for prediction in iterate_predictions(runner, paths, [protocol.deployed(), protocol]):
+        deployed.append(prediction.detections[0])
+        everything.append(prediction.detections[1])
+        for name, seconds in stages.items():
+            seconds.append(getattr(prediction, name))
+        if progress is not None:
+            progress(1)
+    coco = evaluate_coco(dataset, everything)
+    confusion = confusion_at(dataset, deployed, conf=protocol.deployed_conf, iou=protocol.match_iou)
+    medians: dict[str, Json] = {name: statistics.median(seconds) for name, seconds in stages.items()}
+    return Accuracy(
+        deployed=deployed,
+        record={
+            "accuracy": coco.to_json(),
+            "confusion": confusion.to_json(),
+            "stages": {**medians, "images": len(paths)},
+        },
+    )
+
+
+def list_measurements(
+    case: Case,
+    record: Mapping[str, Any],
+    *,
+    artifact: Artifact | None,
+    provenance: Mapping[str, Json],
+    device: str,
+) -> list[Measurement]:
+    """Return the measurements of a case record: every number that a floor may be set for.
+
+    Args:
+        case: the case.
+        record: the case record.
+        artifact: what was measured.
+        provenance: shared fingerprints of the run and the case.
+        device: device key for the times.
+    """
+    values: list[tuple[str, float]] = []
+    coco = record.get("accuracy", {}).get("coco", {})
+    values += [(metric, coco[name]) for metric, name in _COCO_METRICS if name in coco]
+    confusion = record.get("confusion", {})
+    overall = confusion.get("all", {})
+    values += [
+        (metric, overall[name]) for metric, name in _CONFUSION_METRICS if overall.get(name) is not None
+    ]
+    values += [
+        (f"recall/{name}", row["recall"])
+        for name, row in confusion.get("per_class", {}).items()
+        if row.get("recall") is not None
+    ]
+    shift = record.get("score_shift", {}).get("mean")
+    if shift is not None:
+        values.append(("score_shift", shift))
+    model = record.get("model", {})
+    values += [(name, model[name]) for name in ("flops", "parameters", "nonzero_parameters") if name in model]
+    if artifact is not None:
+        values += _artifact_values(record)
+    timed = [
+        (name, record["stages"][name])
+        for name in ("preprocess_s", "inference_s", "nms_s")
+        if "stages" in record
+    ]
+    timed += [(f"nms_{name}_s", entry["median_s"]) for name, entry in record.get("nms", {}).items()]
+    measurements = [_measurement(case, metric, value, provenance, "any") for metric, value in values]
+    measurements += [_measurement(case, metric, value, provenance, device) for metric, value in timed]
+    for batch, entry in record.get("latency", {}).items():
+        measurements.append(
+            _latency(case, f"latency_ratio_b{batch.removeprefix('batch')}", entry, provenance, device)
+        )
+    return measurements
+
+
+def _artifact_values(record: Mapping[str, Any]) -> list[tuple[str, float]]:
+    entry = record["artifact"]
+    values: list[tuple[str, float]] = [(name, entry[name]) for name in ("size_bytes", "compressed_bytes")]
+    if entry["shares"]:
+        values += [(f"{name}_share", entry["shares"].get(name, 0.0)) for name in ("int8", "fp16")]
+    if "weight_memory_bytes" in entry["facts"]:
+        values.append(("weight_memory_bytes", entry["facts"]["weight_memory_bytes"]))
+    return values
+
+
+def _measurement(
+    case: Case, metric: str, value: float, provenance: Mapping[str, Json], device: str
+) -> Measurement:
+    return Measurement(
+        case=case,
+        metric=metric,
+        value=float(value),
+        unit=metric_for(metric).unit,
+        provenance=provenance,
+        device=device,
+    )
+
+
+def _latency(
+    case: Case, metric: str, entry: Mapping[str, Any], provenance: Mapping[str, Json], device: str
+) -> Measurement:
+    why = entry.get("why_invalid", "")
+    return Measurement(
+        case=case,
+        metric=metric,
+        value=entry["ratio"],
+        unit="ratio",
+        interval=(entry["interval"][0], entry["interval"][1]),
+        confidence=entry["confidence"],
+        samples=tuple(entry["log_ratios"]),
+        provenance={**provenance, "baseline": entry["baseline"]},
+        device=device,
+        valid=not why,
+        why_invalid=why,
+    )
+
+
+def control_complaint(control: PairResult, budget: float | None) -> str:
+    """Return why the machine cannot judge a latency budget, or nothing.
+
+    The A/A control times the baseline against itself. If it is off by more than half of what the budget asks
+    for, the machine itself is the larger effect.
+
+    Args:
+        control: the A/A measurement.
+        budget: the highest ratio that passes, or None when there is none.
+    """
+    if budget is None:
+        return ""
+    # A budget of "not slower" asks for no difference at all; 5 % is then the smallest effect worth a verdict.
+    asked = max(abs(math.log(budget)), math.log(1.05))
+    off = abs(math.log(control.ratio))
+    if off <= asked / 2:
+        return ""
+    return (
+        f"the A/A control is off by {math.expm1(off):.1%}, more than half of the {math.expm1(asked):.1%} that the "
+        f"budget {budget:g} asks for: this machine is too busy to judge"
+    )
+
+
+def count_model(detector: Detector) -> dict[str, Json]:
+    """Return the ``model`` part of a case record."""
+    from slimgate.model import count_flops, count_parameters
+
+    counted = count_parameters(detector.module)
+    return {
+        "flops": count_flops(detector),
+        "parameters": counted.total,
+        "nonzero_parameters": counted.nonzero,
+        "weights_sha256": detector.weights_sha256,
+    }
