@@ -1,28 +1,49 @@
 """Numbers about detectors: accuracy, confusion, latency, suppression time, and the machine they come from."""
 
 from slimgate.measure.accuracy import COCO_NUMBERS, CocoResult, evaluate_coco
+from slimgate.measure.confusion import ClassCounts, Confusion, confusion_at
+from slimgate.measure.environment import device_key, environment
 from slimgate.measure.metrics import METRICS, Metric, metric_for
+from slimgate.measure.nms_time import CANDIDATE_SETS, NmsTime, measure_nms, stored_candidates
 from slimgate.measure.pairs import PairResult, control, measure_pairs, refuse_workers
+from slimgate.measure.parity import OutputParity, ScoreShift, compare_predictions, score_shift
 from slimgate.measure.predict import (
     Prediction,
     iterate_predictions,
     predict_dataset,
     predict_protocols,
 )
+from slimgate.measure.stages import StageTimes, measure_stages, summarise_stages
 
 __all__ = [
+    "CANDIDATE_SETS",
     "COCO_NUMBERS",
     "METRICS",
+    "ClassCounts",
     "CocoResult",
+    "Confusion",
     "Metric",
+    "NmsTime",
+    "OutputParity",
     "PairResult",
     "Prediction",
+    "ScoreShift",
+    "StageTimes",
+    "compare_predictions",
+    "confusion_at",
     "control",
+    "device_key",
+    "environment",
     "evaluate_coco",
     "iterate_predictions",
+    "measure_nms",
     "measure_pairs",
+    "measure_stages",
     "metric_for",
     "predict_dataset",
     "predict_protocols",
     "refuse_workers",
+    "score_shift",
+    "stored_candidates",
+    "summarise_stages",
 ]

@@ -19,7 +19,13 @@ Progress = Callable[[int], object]
 
 
 class ImageRunner(Interface):
-    """The part of ``slimgate.runtime``'s Runner that predicting needs."""
+    """The part of ``slimgate.runtime``'s Runner that predicting needs.
+
+    Attributes:
+        batch: the only batch size it takes, or 0 for any.
+    """
+
+    batch: int
 
     def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return predictions ``(n, 4 + classes, anchors)`` for images ``(n, 3, s, s)`` in 0..1."""
@@ -35,7 +41,7 @@ class Prediction:
         width: of the original image, pixels.
         height: of the original image, pixels.
         detections: one per protocol, in pixels of the original image.
-        preprocess_s: seconds to letterbox the decoded image and make it network input.
+        preprocess_s: seconds to letterbox the decoded image and make it network input, reading not included.
         inference_s: seconds of the batch this image was in, divided by the images in it.
         nms_s: seconds from raw prediction to detections, under the first protocol.
     """
@@ -58,19 +64,26 @@ def iterate_predictions(
         runner: runs the network.
         paths: image files.
         protocols: at least one; all with the same image size, since the network runs once.
-        batch: images per network call; the last call may have fewer.
+        batch: images per network call; a runner that is fixed to one batch size decides itself, and a last
+            call with fewer images is filled up with empty ones.
 
     Raises:
         InputError: an image cannot be read.
     """
     size = protocols[0].image_size
+    batch = runner.batch or batch
     for start in range(0, len(paths), batch):
         chosen = paths[start : start + batch]
         images = [read_image(path) for path in chosen]
         began = time.perf_counter()
         network_input, placements = batch_from_images(images, size)
         prepared = time.perf_counter()
-        outputs = runner.run(network_input)
+        missing = runner.batch - len(chosen) if runner.batch else 0
+        if missing:
+            network_input = np.concatenate(
+                [network_input, np.zeros_like(network_input[:1]).repeat(missing, 0)]
+            )
+        outputs = runner.run(network_input)[: len(chosen)]
         inferred = time.perf_counter()
         for path, placement, output in zip(chosen, placements, outputs, strict=True):
             seconds = []

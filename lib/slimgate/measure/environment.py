@@ -1,0 +1,137 @@
+"""The machine and the versions a number comes from."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = (
+    "slimgate",
+    "torch",
+    "torchvision",
+    "ultralytics-opencv-headless",
+    "numpy",
+    "numba",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "opencv-python-headless",
+    "hotcoco",
+    "pycocotools",
+    "tensorrt",
+    "tensorrt-rtx",
+    "nvidia-modelopt",
+)
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_CPU_FACTS = Path("/proc/cpuinfo")
+_SECONDS = 10
+
+
+def environment() -> dict[str, Any]:
+    """Return what a reader of a time must know: device, versions, governor, load, threads, git commit.
+
+    A fact that this machine does not tell is absent. Nothing here names the user, the host or a path.
+    """
+    facts: dict[str, Any] = {
+        "device": device_key(),
+        "cpu": cpu_name(),
+        "cpus": usable_cpus(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": package_versions(),
+        "threads": {
+            name: os.environ[name]
+            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+            if name in os.environ
+        },
+    }
+    gpu = gpu_name()
+    if gpu:
+        facts["gpu"] = gpu
+    if _GOVERNOR.exists():
+        facts["governor"] = _GOVERNOR.read_text(encoding="ascii").strip()
+    if hasattr(os, "getloadavg"):
+        facts["load_average"] = list(os.getloadavg())
+    commit = git_commit()
+    if commit:
+        facts["git"] = commit
+    return facts
+
+
+def device_key(kind: str = "cpu") -> str:
+    """Return the exact key that floors for times are filed under.
+
+    Args:
+        kind: ``cpu`` (model, usable cores) or ``gpu`` (name, driver major version; the CPU's key where
+            there is none).
+    """
+    gpu = gpu_name() if kind == "gpu" else None
+    return f"gpu:{gpu}" if gpu else f"cpu:{cpu_name()}, {usable_cpus()} cores"
+
+
+def cpu_name() -> str:
+    """Return the CPU's model name, with family and model numbers where the name alone is generic."""
+    facts: dict[str, str] = {}
+    if _CPU_FACTS.exists():
+        for line in _CPU_FACTS.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            facts.setdefault(key.strip(), value.strip())
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    family, model = facts.get("cpu family"), facts.get("model")
+    # Virtual machines hide the part number ("AMD EPYC"): two generations would share one key.
+    return f"{name} (family {family} model {model})" if family and model else name
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def gpu_name() -> str | None:
+    """Return ``<name> driver <major>`` of the first NVIDIA GPU, or None."""
+    answer = _answer(("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"))
+    if not answer:
+        return None
+    name, _, driver = answer.splitlines()[0].rpartition(",")
+    return f"{name.strip()} driver {driver.strip().partition('.')[0]}"
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the installed packages that numbers depend on."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def git_commit(folder: Path | None = None) -> dict[str, Any] | None:
+    """Return ``{"commit", "dirty"}`` of the repository around a folder (the current one), or None."""
+    where = ("-C", str(folder)) if folder else ()
+    commit = _answer(("git", *where, "rev-parse", "HEAD"))
+    if not commit:
+        return None
+    changes = _answer(("git", *where, "status", "--porcelain", "--untracked-files=no"))
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def _answer(command: Sequence[str]) -> str | None:
+    """Return what a program prints, or None where it is not there or fails."""
+    if shutil.which(command[0]) is None:
+        return None
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
