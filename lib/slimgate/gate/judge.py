@@ -167,9 +167,12 @@ def _compare(measurement: Measurement, floor: Floor, limits: Limits) -> Status:
     if low_end < low or high_end > high:
         return Status.INCONCLUSIVE
     if floor.slack is not None:
-        better = low_end - low if metric_for(floor.metric).higher_is_better else high - high_end
-        # A metric may be bounded on its worse side only; then the other margin is infinite and says nothing.
-        if math.isfinite(better) and better > floor.slack:
+        # Added to the bound, not subtracted from the value: 0.84 is 0.83 + 0.01, but 0.84 - 0.83 is not 0.01.
+        if metric_for(floor.metric).higher_is_better:
+            is_stale = limits.low is not None and low_end > low + floor.slack
+        else:
+            is_stale = limits.high is not None and high_end < high - floor.slack
+        if is_stale:
             return Status.STALE
     return Status.PASS
 

@@ -37,7 +37,7 @@ def compose_message(
         lines.append(_line("difference", _describe_difference(measurement.value, limits, unit)))
     if status is Status.STALE:
         lines.append(
-            _line("stale", f"better than the floor by more than its slack {floor.slack:g}: raise the floor")
+            _line("stale", f"better than the floor by more than its slack {floor.slack:g}: tighten it")
         )
     if status is Status.INCONCLUSIVE:
         lines.append(_line("cause", "the interval straddles the bound: it is not shown to hold"))

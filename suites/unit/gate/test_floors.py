@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+from slimgate.errors import InputError
+from slimgate.flow import Case
+from slimgate.gate import device_slug, load_floors
+from slimgate.gate.floors import runtime_major
+from slimgate.gate.schema import read_floor_file
+
+from fixtures.goldens import DEVICE, FLOORS_TOML, FP32, INT8, LATENCY_TOML
+
+LINES = {
+    "min": '    { min = 0.890, slack = 0.01, unit = "fraction" },',
+    "size": 'size_bytes = { max = 2_900_000, slack = 100_000, unit = "bytes" }',
+    "recall": '"recall/qrcode" = { min = 0.95, slack = 0.01, unit = "fraction" }',
+}
+
+
+def read_text(folder: Path, text: str, name: str = "codes.toml") -> str:
+    """Return the complaint about a floors file."""
+    path = folder / name
+    path.write_text(text)
+    with pytest.raises(InputError) as raised:
+        read_floor_file(path, shown=name)
+    return str(raised.value)
+
+
+def test_floors_are_read_with_their_place(golden: Path) -> None:
+    floors = load_floors(golden, "codes", device=DEVICE)
+    assert floors.knows_device
+    assert floors.files == ("golden/floors/codes.toml", "golden/floors/codes.cpu-amd-epyc-9r14.toml")
+    absolute, relative = floors.for_metric(INT8, "map50_95")
+    assert (absolute.min, absolute.slack, absolute.unit) == (0.89, 0.01, "fraction")
+    assert (relative.relative_to, relative.max_drop, relative.min) == (FP32, 0.005, None)
+    assert (absolute.reason, absolute.date) == ("the first accepted run", dt.date(2026, 11, 20))
+    assert absolute.where == "golden/floors/codes.toml:10"
+    (size,) = floors.for_metric(INT8, "size_bytes")
+    assert (size.where, size.max, size.device) == ("golden/floors/codes.toml:15", 2_900_000, "any")
+    (latency,) = floors.for_metric(INT8, "latency_ratio_b1")
+    assert (latency.device, latency.max, latency.slack) == (DEVICE, 0.95, None)
+    assert floors.metrics_of(INT8) == ("map50_95", "recall/qrcode", "size_bytes", "latency_ratio_b1")
+
+
+def test_floors_of_another_device_are_not_borrowed(golden: Path) -> None:
+    floors = load_floors(golden, "codes", device="cpu:Intel Xeon")
+    assert not floors.knows_device
+    assert floors.for_metric(INT8, "latency_ratio_b1") == ()
+
+
+def test_but_they_are_checked(golden: Path) -> None:
+    path = golden / "floors" / "codes.cpu-amd-epyc-9r14.toml"
+    path.write_text(LATENCY_TOML.replace("max", "maxx"))
+    with pytest.raises(InputError, match="did you mean 'max'"):
+        load_floors(golden, "codes", device="cpu:Intel Xeon")
+
+
+def test_a_study_whose_name_begins_alike_is_another(golden: Path) -> None:
+    other = FLOORS_TOML.replace('"codes"', '"codes.hard"').replace("codes/", "codes.hard/")
+    (golden / "floors" / "codes.hard.toml").write_text(other)
+    assert load_floors(golden, "codes", device="x").files == ("golden/floors/codes.toml",)
+    assert load_floors(golden, "codes.hard", device="x").floors[0].case.study == "codes.hard"
+
+
+def test_no_floors_file_is_no_floors(tmp_path: Path) -> None:
+    assert load_floors(tmp_path, "codes", device="x").floors == ()
+
+
+def test_two_floors_with_one_key_are_refused(golden: Path) -> None:
+    path = golden / "floors" / "codes.toml"
+    path.write_text(FLOORS_TOML.replace('[[case]]\nid = "codes/fp32', '[[case]]\nid = "codes/int8'))
+    with pytest.raises(InputError) as raised:
+        load_floors(golden, "codes", device="x")
+    assert str(raised.value) == (
+        "golden/floors/codes.toml:23: a second floor for map50_95 of codes/int8@onnxruntime"
+        " with onnxruntime 1\n"
+        "  expected: one; the first is at golden/floors/codes.toml:10\n"
+        "  what to do: remove one of the two"
+    )
+
+
+def test_floors_of_two_runtime_majors_stand_side_by_side(golden: Path) -> None:
+    second = FLOORS_TOML[FLOORS_TOML.index("[[case]]") :].replace("onnxruntime 1", "onnxruntime 2")
+    (golden / "floors" / "codes.toml").write_text(FLOORS_TOML + second)
+    assert len(load_floors(golden, "codes", device="x").for_metric(INT8, "size_bytes")) == 2
+
+
+FAULTS = [
+    (
+        'format = "slimgate-floors/1"',
+        'format = "slimgate-floors/0"',
+        "codes.toml:1: format: is 'slimgate-floors/0'",
+    ),
+    ('study = "codes"', "", "codes.toml: study: is None"),
+    (
+        'study = "codes"',
+        'study = "code"',
+        "codes.toml:2: study: study 'code' on device 'any' in a file named",
+    ),
+    (
+        'study = "codes"',
+        'study = "codes"\ndevise = "x"',
+        "codes.toml:3: devise: unknown key; did you mean 'device'?",
+    ),
+    ('[[case]]\nid = "codes/int8', '[[case]\nid = "codes/int8', "codes.toml: not TOML"),
+    (
+        'id = "codes/int8@onnxruntime"',
+        'id = "codes/int8"',
+        "codes.toml:5: id: 'codes/int8' is not study/variant@",
+    ),
+    ('id = "codes/int8@', 'id = "other/int8@', "'other/int8@onnxruntime' is of study 'other'"),
+    (
+        'runtime = "onnxruntime 1"',
+        'runtime = "onnxruntime"',
+        "codes.toml:6: runtime: is 'onnxruntime' for a case",
+    ),
+    ('runtime = "onnxruntime 1"', 'runtime = "openvino 2026"', "is 'openvino 2026' for a case that runs in"),
+    ('reason = "the first accepted run"', "", "reason: is None"),
+    ('reason = "the first accepted run"', 'reason = " "', "codes.toml:7: reason: is ' '"),
+    ("date = 2026-11-20", "", "date: is None\n  expected: a date such as 2026-11-22, unquoted"),
+    ("date = 2026-11-20", 'date = "2026-11-20"', "codes.toml:8: date: is '2026-11-20'"),
+    (
+        "[case.floor]\nmap50_95 = [",
+        "[case.floors]\nmap50_95 = [",
+        "floors: unknown key; did you mean 'floor'?",
+    ),
+    (
+        LINES["recall"],
+        LINES["recall"].replace("recall/", "recal/"),
+        "codes.toml:14: recal/qrcode: unknown metric",
+    ),
+    (LINES["size"], LINES["size"].replace("size_b", "sise_b"), "unknown metric; did you mean 'size_bytes'?"),
+    (LINES["size"], 'size_bytes = { max = 3, unit = "bites" }', "unit is 'bites'; did you mean 'bytes'?"),
+    (LINES["size"], "size_bytes = { max = 3 }", "unit is None\n  expected: 'bytes'"),
+    (LINES["size"], "size_bytes = 3", "codes.toml:15: size_bytes: is 3\n  expected: a table such as { min"),
+    (LINES["size"], "size_bytes = []", "size_bytes: is []"),
+    (LINES["size"], LINES["size"].replace("max", "maks"), "unknown key 'maks'; did you mean 'max'?"),
+    (LINES["size"], 'nms_s = { max = 3, unit = "seconds" }', "nms_s: in a file for device 'any'"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "complaint"), FAULTS)
+def test_a_fault_is_named_with_line_and_key(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    assert old in FLOORS_TOML
+    message = read_text(tmp_path, FLOORS_TOML.replace(old, new, 1))
+    assert complaint in message
+    assert "expected: " in message
+    assert "what to do: " in message
+
+
+NUMBERS = [
+    ("min = 96.5, slack = 0.01", "min = 96.5 looks like percent", "write min = 0.965"),
+    ("min = 0.9, slack = 0.3", "slack = 0.3 on a fraction metric", "above 0 and at most 0.05 fraction"),
+    ("min = 0.9, slack = 0", "slack = 0 on a fraction metric", "above 0"),
+    ("min = 0.9", "has no slack", "how much better than min is still unremarkable, in fraction"),
+    ("min = 0, slack = 0.01", "min = 0 can never fail", "a bound above 0"),
+    ("min = nan, slack = 0.01", "min is nan", "a finite number"),
+    ("min = true, slack = 0.01", "min is True", "a finite number"),
+    ("min = 0.9, max = 0.8", "min 0.9 is not below max 0.8", "a band: min below max"),
+    ("min = 0.9, max = 0.95, slack = 0.01", "slack where no bound can be beaten", "remove slack"),
+    ("max = 0.9, slack = 0.01", "slack where no bound can be beaten", "slack only beside min"),
+    ("min = 0.9, max_drop = 0.01", "has min and max_drop", "write two floors as a list"),
+    ("slack = 0.01", "has no bound", "one of min, max, max_drop"),
+    ("max_drop = 0.01", "lacks relative_to", "add relative_to"),
+    ('relative_to = "codes/fp32@onnxruntime"', "has no bound", "add it"),
+    (
+        'relative_to = "codes/fp32@onnxruntime", min = 0.5, slack = 0.01',
+        "lacks one of max_drop",
+        "add one of",
+    ),
+    (
+        'relative_to = "codes/fp32@onnxruntime", max_drop = 0.3',
+        "max_drop = 0.3 on a fraction",
+        "between 0 and 0.1",
+    ),
+    (
+        'relative_to = "codes/fp32@onnxruntime", min_fraction = 99',
+        "looks like percent",
+        "write min_fraction = 0.99",
+    ),
+    ('relative_to = "codes/fp32@onnxruntime", min_fraction = 0.2', "min_fraction = 0.2\n", "above 0.5"),
+    ('relative_to = "fp32", max_drop = 0.01', "'fp32' is not study/variant@runtime", "write it out"),
+]
+
+
+@pytest.mark.parametrize(("bounds", "found", "help_text"), NUMBERS)
+def test_numbers_that_cannot_be_meant_are_refused(
+    tmp_path: Path, bounds: str, found: str, help_text: str
+) -> None:
+    line = f'"recall/qrcode" = {{ {bounds}, unit = "fraction" }}'
+    message = read_text(tmp_path, FLOORS_TOML.replace(LINES["recall"], line))
+    assert message.startswith("codes.toml:14: ") or "relative_to" in message
+    assert found in message
+    assert help_text in message
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('size_bytes = { max = 1000, slack = 300, unit = "bytes" }', "slack = 300 on a bytes metric"),
+        (
+            'size_bytes = { min = 1000, max = 3000, unit = "bytes" }',
+            "the band 1000 to 3000 is a factor of 3.0 wide",
+        ),
+        ('size_bytes = { max = -1, slack = 1, unit = "bytes" }', "max = -1"),
+        ('misses = { max = 10, slack = 6, unit = "count" }', "slack = 6 on a count metric"),
+    ],
+)
+def test_sizes_and_counts_have_bounded_tolerances(tmp_path: Path, line: str, found: str) -> None:
+    assert found in read_text(tmp_path, FLOORS_TOML.replace(LINES["size"], line))
+
+
+def test_what_is_meant_is_read(tmp_path: Path) -> None:
+    text = FLOORS_TOML.replace(
+        LINES["size"],
+        'misses = { max = 3, slack = 2, unit = "count" }\n'
+        'score_shift = { min = -0.02, slack = 0.02, unit = "fraction" }\n'
+        'size_bytes = { min = 1500, max = 2500, unit = "bytes", reason = "engines", date = 2026-11-21 }\n'
+        'map50 = { max = 0.05, unit = "fraction" }',
+    )
+    (tmp_path / "codes.toml").write_text(text)
+    floors = {floor.metric: floor for floor in read_floor_file(tmp_path / "codes.toml").floors[3:7]}
+    assert list(floors) == ["misses", "score_shift", "size_bytes", "map50"]
+    assert (floors["size_bytes"].reason, floors["misses"].reason) == ("engines", "the first accepted run")
+
+
+def test_a_latency_file_holds_times_only(tmp_path: Path) -> None:
+    name = "codes.cpu-amd-epyc-9r14.toml"
+    text = LATENCY_TOML.replace('latency_ratio_b1 = { max = 0.95, unit = "ratio" }', LINES["size"])
+    assert "move it: only times are of a device" in read_text(tmp_path, text, name)
+
+
+def test_a_latency_file_is_named_after_its_device(tmp_path: Path) -> None:
+    message = read_text(tmp_path, LATENCY_TOML, "codes.cpu-intel.toml")
+    assert (
+        "device: study 'codes' on device 'cpu:AMD EPYC 9R14' in a file named codes.cpu-intel.toml" in message
+    )
+    assert "the name codes.cpu-amd-epyc-9r14.toml" in message
+
+
+def test_cases_written_inline_have_no_line_but_are_checked(tmp_path: Path) -> None:
+    text = 'format = "slimgate-floors/1"\nstudy = "codes"\ncase = [{ id = "codes/int8" }]\n'
+    assert read_text(tmp_path, text).startswith("codes.toml: id: 'codes/int8' is not study/variant@runtime")
+    assert "case: is no array of tables" in read_text(tmp_path, text.replace("[{", "{").replace("}]", "}"))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "versions", "major"),
+    [
+        ("onnxruntime", {"onnxruntime-gpu": "1.31.1"}, "onnxruntime 1"),
+        ("onnxruntime-cuda", {"onnxruntime": "1.31.1", "tensorrt": "10.9"}, "onnxruntime 1"),
+        ("tensorrt-rtx-sm86", {"tensorrt": "11.0", "tensorrt_rtx": "1.7.1"}, "tensorrt-rtx 1"),
+        ("torch", {"torch": "2.14.1+cpu", "torchvision": "0.29"}, "torch 2"),
+        ("torch", {"torch": ""}, None),
+        ("openvino", {"onnxruntime": "1.31.1"}, None),
+    ],
+)
+def test_the_runtime_major_comes_from_the_versions(
+    runtime: str, versions: dict[str, str], major: str | None
+) -> None:
+    case = Case(study="codes", variant="int8", runtime=runtime)
+    assert runtime_major(case, versions.items()) == major
+
+
+def test_a_device_key_becomes_a_file_name() -> None:
+    assert device_slug("gpu:NVIDIA H100 80GB HBM3 driver 570") == "gpu-nvidia-h100-80gb-hbm3-driver-570"

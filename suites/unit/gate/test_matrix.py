@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slimgate.flow import Case, Measurement, Status
+from slimgate.gate import Floors, Judgement, Matrix, Records, judge_run, load_floors
+
+from fixtures.goldens import DEVICE, FP32, INT8, make_measurement, make_record
+
+ENGINE = Case(study="codes", variant="int8", runtime="tensorrt-rtx-sm86")
+REQUIRED = ("map50_95", "size_bytes")
+
+
+def green_run() -> list[Measurement]:
+    return [
+        make_measurement("map50_95", 0.896, FP32),
+        make_measurement("map50_95", 0.895),
+        make_measurement("recall/qrcode", 0.955),
+        make_measurement("size_bytes", 2_850_000),
+        make_measurement("latency_ratio_b1", 0.6, device=DEVICE, interval=(0.58, 0.62), confidence=0.95),
+    ]
+
+
+def judge_all(
+    floors: Floors, measurements: Sequence[Measurement], records: Sequence[Measurement] = (), **settings: Any
+) -> Judgement:
+    accepted = {(one.case, one.metric): make_record(one) for one in records or green_run()}
+    matrix = Matrix(**{"cases": (FP32, INT8), "full": True, "required": ("map50_95",), **settings})
+    return judge_run(measurements, floors, Records(by_key=accepted), matrix)
+
+
+@pytest.fixture
+def floors(golden: Path) -> Floors:
+    return load_floors(golden, "codes", device=DEVICE)
+
+
+def red_messages(judgement: Judgement) -> list[str]:
+    return [f"{verdict.case} {verdict.metric}\n{verdict.message}" for verdict in judgement.red()]
+
+
+def test_a_green_run_uses_every_floor(floors: Floors) -> None:
+    judgement = judge_all(floors, green_run())
+    assert judgement.counts() == {"PASS": 6, "not proven": 0}
+    assert not judgement.is_red(strict_floors=True)
+
+
+def test_a_stale_floor_is_red_only_when_floors_are_strict(floors: Floors) -> None:
+    run = green_run()
+    run[2] = make_measurement("recall/qrcode", 0.999)
+    judgement = judge_all(floors, run)
+    assert judgement.counts() == {"STALE": 1, "PASS": 5, "not proven": 0}
+    assert judgement.summary() == "1 STALE, 5 PASS, 0 not proven"
+    assert not judgement.is_red()
+    assert judgement.is_red(strict_floors=True)
+    assert [verdict.metric for verdict in judgement.red(strict_floors=True)] == ["recall/qrcode"]
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_a_metric_that_vanished_is_invalid(floors: Floors, index: int) -> None:
+    run = green_run()
+    gone = run.pop(index)
+    messages = red_messages(judge_all(floors, run))
+    expected = "nothing of it was measured" if index == 0 else "the metric was not measured"
+    assert expected in messages[0]
+    assert str(gone.case) in messages[0]
+
+
+def test_a_case_that_vanished_is_invalid_in_a_full_run_only(floors: Floors) -> None:
+    run = [one for one in green_run() if one.case == FP32]
+    full = red_messages(judge_all(floors, run, cases=(FP32,)))
+    assert len(full) == 5
+    assert "the floor is unused: the study has no such case" in full[0]
+    assert "golden/floors/codes.toml:10 (2026-11-20: the first accepted run)" in full[0]
+    assert not judge_all(floors, run, cases=(FP32,), full=False).is_red()
+
+
+def test_a_failed_case_is_one_invalid_verdict(floors: Floors) -> None:
+    judgement = judge_all(floors, green_run()[:1], failed={INT8: "export: opset 17 lacks Foo"})
+    assert [(verdict.case, verdict.metric) for verdict in judgement.red()] == [(INT8, "case")]
+    assert "it failed: export: opset 17 lacks Foo" in judgement.red()[0].message
+    assert "slimgate study -k 'codes/int8@onnxruntime'" in judgement.red()[0].message
+
+
+def test_a_required_metric_without_a_floor_prints_the_floor_to_paste(floors: Floors) -> None:
+    run = [*green_run(), make_measurement("size_bytes", 10_000_000, FP32)]
+    judgement = judge_all(floors, run, required=REQUIRED)
+    (verdict,) = judgement.red()
+    assert (verdict.case, verdict.metric, verdict.measured) == (FP32, "size_bytes", 10_000_000)
+    assert 'size_bytes = { max = 10100000, slack = 505000, unit = "bytes" }' in verdict.message
+    assert "measured   10 000 000 bytes" in verdict.message
+
+
+def test_a_metric_nobody_requires_needs_no_floor_unless_it_is_invalid(floors: Floors) -> None:
+    assert not judge_all(floors, [*green_run(), make_measurement("map75", 0.9)]).is_red()
+    bad = make_measurement("map75", 0.9, valid=False, why_invalid="wrong provider: CPU ran")
+    assert "wrong provider: CPU ran" in red_messages(judge_all(floors, [*green_run(), bad]))[0]
+
+
+def test_a_missing_number_is_no_reason_to_propose_a_floor(floors: Floors) -> None:
+    run = [*green_run(), make_measurement("size_bytes", math.nan, FP32)]
+    (verdict,) = judge_all(floors, run, required=REQUIRED).red()
+    assert verdict.measured is None
+    assert "measured nan" in verdict.message
+
+
+def test_a_metric_measured_twice_is_invalid(floors: Floors) -> None:
+    (message,) = red_messages(judge_all(floors, [*green_run(), make_measurement("map50_95", 0.896)]))
+    assert "measured twice in one run" in message
+
+
+def test_a_case_that_nobody_selected_is_invalid(floors: Floors) -> None:
+    stray = make_measurement("map50_95", 0.9, ENGINE)
+    (message,) = red_messages(judge_all(floors, [*green_run(), stray]))
+    assert "its case was not selected" in message
+
+
+def test_a_case_that_cannot_run_here_is_counted_and_what_was_measured_is_judged(floors: Floors) -> None:
+    settings = {
+        "cases": (FP32, INT8, ENGINE),
+        "required": ("map50_95",),
+        "not_proven": {ENGINE: "no GPU here"},
+    }
+    judgement = judge_all(floors, green_run(), **settings)
+    assert judgement.counts()["not proven"] == 1
+    assert (judgement.not_proven[0].case, judgement.not_proven[0].reason) == (ENGINE, "no GPU here")
+    assert not judgement.is_red()
+    size = make_measurement("size_bytes", 9_000_000, ENGINE, provenance={"versions": {"tensorrt-rtx": "1.7"}})
+    run = [*green_run(), size, make_measurement("size_bytes", 10_000_000, FP32)]
+    messages = red_messages(judge_all(floors, run, **{**settings, "required": REQUIRED}))
+    assert len(messages) == 2
+    assert 'size_bytes = { min = 6750000, max = 11250000, unit = "bytes" }' in messages[1]
+
+
+def test_a_device_without_latency_floors_is_not_proven(golden: Path) -> None:
+    floors = load_floors(golden, "codes", device="cpu:new")
+    run = [one for one in green_run() if one.metric != "latency_ratio_b1"]
+    run += [make_measurement("latency_ratio_b1", 0.6, case, device="cpu:new") for case in (FP32, INT8)]
+    judgement = judge_all(floors, run, required=("latency_ratio_b1",))
+    assert not judgement.is_red()
+    assert [gap.metric for gap in judgement.not_proven] == ["latency_ratio_b1"] * 2
+    assert (
+        "no latency floors for cpu:new: 'slimgate accept RUN_DIR' prints them"
+        in judgement.not_proven[0].reason
+    )
+    required = judge_all(floors, run, required=("latency_ratio_b1",), require_device=True)
+    assert "no floor: paste into [case.floor]: latency_ratio_b1" in red_messages(required)[0]
+
+
+def test_a_known_device_must_have_every_required_latency_floor(floors: Floors) -> None:
+    run = [*green_run(), make_measurement("latency_ratio_b1", 1.0, FP32, device=DEVICE)]
+    (message,) = red_messages(judge_all(floors, run, required=("latency_ratio_b1",)))
+    assert "codes/fp32@onnxruntime latency_ratio_b1" in message
+    assert "no floor" in message
+
+
+def test_the_floor_of_another_runtime_major_is_not_borrowed(floors: Floors) -> None:
+    newer = {"versions": {"onnxruntime": "2.0"}}
+    run = [*green_run()[:-2], make_measurement("size_bytes", 2_850_000, provenance=newer), green_run()[-1]]
+    (message,) = red_messages(judge_all(floors, run))
+    assert "ran with onnxruntime 2, the floor is of onnxruntime 1" in message
+
+
+def test_a_relative_floor_is_held_against_the_same_run(floors: Floors) -> None:
+    run = green_run()
+    run[0] = make_measurement("map50_95", 0.9021, FP32)
+    (message,) = red_messages(judge_all(floors, run))
+    assert "max_drop 0.005 from codes/fp32@onnxruntime" in message
+    assert "reference  codes/fp32@onnxruntime 0.9021" in message
+
+
+def test_a_record_of_this_very_run_is_no_judge(floors: Floors) -> None:
+    judgement = judge_all(floors, green_run(), run_id="earlier")
+    assert len(judgement.red()) == 6
+    assert "accepted from this very run" in judgement.red()[0].message
+
+
+def test_a_run_in_which_nothing_was_judged_is_red(floors: Floors) -> None:
+    judgement = judge_all(floors, [], full=False, not_proven={FP32: "no data", INT8: "no data"})
+    assert judgement.verdicts == ()
+    assert judgement.is_red()
+
+
+def test_verdicts_are_listed_worst_first(floors: Floors) -> None:
+    run = green_run()
+    run[1] = make_measurement("map50_95", 0.5)
+    run[2] = make_measurement("recall/qrcode", 0.999)
+    run[3] = make_measurement("size_bytes", math.nan)
+    run[4] = make_measurement("latency_ratio_b1", 0.95, device=DEVICE, interval=(0.9, 1.0))
+    statuses = [verdict.status for verdict in judge_all(floors, run).worst_first]
+    assert statuses == [
+        Status.FAIL,
+        Status.FAIL,
+        Status.INVALID,
+        Status.INCONCLUSIVE,
+        Status.STALE,
+        Status.PASS,
+    ]
