@@ -148,14 +148,14 @@ class Builder:
         )
 
     def _engine(self, graph: Artifact, spec: VariantSpec, runtime: str) -> Artifact:
-        from slimgate.artifact import build_engine, engine_builder_version
+        from slimgate.artifact import build_engine
 
         return self.store.artifact(
             {
                 "kind": runtime,
                 "from": graph.sha256,
                 "compute_capability": spec.compute_capability,
-                "version": engine_builder_version(runtime),
+                "versions": _versions(runtime),
             },
             lambda folder: build_engine(
                 graph,
@@ -189,7 +189,14 @@ class Builder:
             yield batch_from_images([read_image(path)], self.detector.image_size)[0]
 
 
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
+def _versions(*more: str) -> dict[str, str | None]:
+    """Return the versions of the packages that shape an artifact; None where one is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
 
-    return {name: version(name) for name in ("numpy", "onnx", "torch", "ultralytics-opencv-headless")}
+    versions: dict[str, str | None] = {}
+    for name in ("numpy", "onnx", "torch", "ultralytics-opencv-headless", *more):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return versions

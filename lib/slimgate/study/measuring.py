@@ -24,7 +24,7 @@ _CONFUSION_METRICS = (
     ("miss_rate", "miss_rate"),
     ("false_detections", "fp"),
     ("partial", "partial"),
-    ("misses", "fn"),
+    ("misses", "misses"),
 )
 
 
@@ -34,10 +34,12 @@ class Accuracy:
 
     Attributes:
         deployed: detections at the deployed confidence, one per image, original pixels.
+        everything: detections down to the protocol's confidence, one per image.
         record: the ``accuracy``, ``confusion`` and ``stages`` parts of the case record.
     """
 
     deployed: Sequence[Detections]
+    everything: Sequence[Detections]
     record: Mapping[str, Json]
 
 
@@ -45,31 +47,25 @@ def measure_accuracy(
     runner: Runner, dataset: Dataset, protocol: Protocol, *, progress: Callable[[int], object] | None = None
 ) -> Accuracy:
     """Run a detector over the dataset once and return every accuracy number, and the time of each stage."""
-    import statistics
+    from slimgate.measure import confusion_at, evaluate_coco, iterate_predictions, summarise_stages
 
-    from slimgate.measure import confusion_at, evaluate_coco, iterate_predictions
-
-    everything: list[Detections] = []
-    deployed: list[Detections] = []
-    stages: dict[str, list[float]] = {"preprocess_s": [], "inference_s": [], "nms_s": []}
+    predictions = []
     paths = [sample.path for sample in dataset.samples]
     # The deployed protocol goes first: its suppression is what a user waits for, so it is the one that is timed.
     for prediction in iterate_predictions(runner, paths, [protocol.deployed(), protocol]):
-        deployed.append(prediction.detections[0])
-        everything.append(prediction.detections[1])
-        for name, seconds in stages.items():
-            seconds.append(getattr(prediction, name))
+        predictions.append(prediction)
         if progress is not None:
             progress(1)
+    deployed, everything = zip(*(prediction.detections for prediction in predictions), strict=True)
     coco = evaluate_coco(dataset, everything)
     confusion = confusion_at(dataset, deployed, conf=protocol.deployed_conf, iou=protocol.match_iou)
-    medians: dict[str, Json] = {name: statistics.median(seconds) for name, seconds in stages.items()}
     return Accuracy(
         deployed=deployed,
+        everything=everything,
         record={
             "accuracy": coco.to_json(),
             "confusion": confusion.to_json(),
-            "stages": {**medians, "images": len(paths)},
+            "stages": summarise_stages(predictions).to_json(),
         },
     )
 

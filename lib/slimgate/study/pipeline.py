@@ -70,6 +70,7 @@ class _CaseWork:
     artifact: Artifact | None = None
     record: dict[str, Json] = field(default_factory=dict)
     deployed: Sequence[Detections] = ()
+    everything: Sequence[Detections] = ()
     not_proven: str = ""
     failed: str = ""
 
@@ -265,6 +266,7 @@ class _Flow:
                 work.record["failed"] = work.failed
                 continue
             work.deployed = accuracy.deployed
+            work.everything = accuracy.everything
             work.record.update(accuracy.record)
         self.add_score_shift()
 
@@ -274,8 +276,8 @@ class _Flow:
 
         for work in self.work:
             reference = self.reference_of(work)
-            if work.deployed and reference is not None and reference.deployed and reference is not work:
-                shift = score_shift(reference.deployed, work.deployed)
+            if work.everything and reference is not None and reference.everything and reference is not work:
+                shift = score_shift(reference.everything, work.everything)
                 work.record["score_shift"] = {"reference": str(reference.case), **shift.to_json()}
 
     def reference_of(self, work: _CaseWork) -> _CaseWork | None:
@@ -352,11 +354,10 @@ class _Flow:
         from slimgate.measure import measure_nms
 
         self.progress(STAGES[4], 0, 1, "stored candidate sets")
-        timings = measure_nms(self.protocol)
-        self.nms = {name: timing.to_json() for name, timing in timings.items()}
+        timings = measure_nms(iou=self.protocol.iou, max_det=self.protocol.max_det)
         for work in self.work:
             if work.spec is self.study.reference and work.measurable:
-                work.record["nms"] = self.nms
+                work.record["nms"] = {name: timing.to_json() for name, timing in timings.items()}
                 break
         self.progress(STAGES[4], 1, 1, "")
 
@@ -388,7 +389,7 @@ class _Flow:
             "calibration_sha256": calibration.sha256 if calibration else None,
             "lineage": [step.to_json() for step in artifact.lineage] if artifact else [],
             "versions": self.environment["versions"],
-            "git_commit": self.environment.get("git_commit"),
+            "git_commit": self.environment.get("git", {}).get("commit"),
             "device": self.device,
         }
 
@@ -442,10 +443,7 @@ class _Flow:
             "titles": {str(work.case): work.spec.about for work in self.work},
             "device": self.device,
             "environment": self.environment,
-            "git": {
-                "commit": self.environment.get("git_commit"),
-                "dirty": self.environment.get("git_dirty"),
-            },
+            "git": self.environment.get("git", {}),
             "started": self.started.isoformat(timespec="seconds"),
             "seconds": time.monotonic() - self.began,
             "stage_seconds": self.seconds,

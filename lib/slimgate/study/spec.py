@@ -126,7 +126,7 @@ def studies_folder() -> Path:
 
 
 def golden_folder(study: Study) -> Path:
-    """Return the ``golden`` folder of a study's project: the nearest above the study file, else the working folder's."""
+    """Return the ``golden`` folder of a study's project: the nearest above the study file, else the current one's."""
     for folder in study.path.parents:
         if (folder / "golden").is_dir():
             return folder / "golden"

@@ -1,0 +1,91 @@
+"""From case records to measurements, and when the machine may not judge."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from slimgate.flow import Case
+from slimgate.measure import PairResult
+from slimgate.study.measuring import control_complaint, list_measurements
+
+CASE = Case(study="s", variant="v", runtime="onnxruntime")
+RECORD = {
+    "accuracy": {"coco": {"AP": 0.8, "AP50": 0.9}},
+    "confusion": {
+        "all": {"precision": 0.7, "recall": 0.6, "fp": 3, "misses": 4, "partial": 1},
+        "per_class": {"a": {"recall": 0.5}, "b": {}},
+    },
+    "stages": {"preprocess_s": 0.001, "inference_s": 0.01, "nms_s": 0.002},
+    "model": {"flops": 100, "parameters": 10, "nonzero_parameters": 9, "weights_sha256": "x"},
+    "latency": {
+        "batch1": {
+            "baseline": "s/fp32@onnxruntime",
+            "ratio": 0.5,
+            "interval": [0.4, 0.6],
+            "confidence": 0.95,
+            "log_ratios": [-0.7, -0.6],
+        }
+    },
+}
+
+
+def _by_metric(record):
+    found = list_measurements(CASE, record, artifact=None, provenance={"images": 5}, device="cpu:x")
+    return {measurement.metric: measurement for measurement in found}
+
+
+def test_values_come_from_the_record_and_nothing_is_invented():
+    found = _by_metric(RECORD)
+    assert found["map50_95"].value == 0.8
+    assert found["recall/a"].value == 0.5
+    assert found["misses"].value == 4
+    assert "map75" not in found
+    assert "recall/b" not in found
+    assert "size_bytes" not in found
+
+
+def test_times_carry_the_device_and_accuracy_does_not():
+    found = _by_metric(RECORD)
+    assert found["inference_s"].device == "cpu:x"
+    assert found["latency_ratio_b1"].device == "cpu:x"
+    assert found["latency_ratio_b1"].interval == (0.4, 0.6)
+    assert found["latency_ratio_b1"].provenance["baseline"] == "s/fp32@onnxruntime"
+    assert found["map50_95"].device == "any"
+
+
+def test_a_complaint_of_the_control_makes_the_latency_invalid():
+    entry = {**RECORD["latency"]["batch1"], "why_invalid": "too busy"}
+    found = _by_metric({**RECORD, "latency": {"batch1": entry}})
+    assert not found["latency_ratio_b1"].valid
+    assert found["latency_ratio_b1"].why_invalid == "too busy"
+
+
+def _control(ratio: float) -> PairResult:
+    return PairResult(
+        ratio=ratio,
+        interval=(ratio, ratio),
+        confidence=0.95,
+        rounds=9,
+        calls=(1, 1),
+        log_ratios=(math.log(ratio),),
+        seconds_a=(1.0,),
+        seconds_b=(ratio,),
+        extended=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("ratio", "budget", "complains"),
+    [
+        (1.00, 0.8, False),
+        (1.10, 0.8, False),
+        (1.13, 0.8, True),
+        (1 / 1.13, 0.8, True),
+        (1.02, 1.0, False),
+        (1.03, 1.0, True),
+        (2.00, None, False),
+    ],
+)
+def test_the_control_may_be_off_by_half_of_what_the_budget_asks(ratio, budget, complains):
+    assert bool(control_complaint(_control(ratio), budget)) is complains

@@ -1,0 +1,103 @@
+"""Reading a study: what is right is read, what is wrong is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from slimgate.errors import InputError
+from slimgate.flow import Precision
+from slimgate.study import load_study
+from slimgate.study.spec import golden_folder, studies_folder
+
+MINIMAL = """
+format = "slimgate-study/1"
+id = "mine"
+title = "Mine"
+[detector]
+weights = "weights/mine.safetensors"
+[data]
+evaluation = "data/val.json"
+calibration = "codes:calib"
+[[variant]]
+name = "fp32"
+runtimes = ["onnxruntime"]
+[[variant]]
+name = "small"
+operations = ["prune:0.3"]
+precision = "int8"
+runtimes = ["onnxruntime", "tensorrt-rtx"]
+compute_capability = "8.9"
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def _write(text: str) -> Path:
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        return path
+
+    return _write
+
+
+def test_cases_are_variants_times_runtimes_with_the_engine_capability(write):
+    study = load_study(write(MINIMAL))
+    assert [str(case) for case in study.cases] == [
+        "mine/fp32@onnxruntime",
+        "mine/small@onnxruntime",
+        "mine/small@tensorrt-rtx-sm89",
+    ]
+    assert study.variants[1].precision is Precision.INT8
+    assert study.reference.name == "fp32"
+
+
+def test_relative_sources_are_relative_to_the_study_file(write, tmp_path):
+    study = load_study(write(MINIMAL))
+    assert study.resolve(study.weights) == str(tmp_path / "weights/mine.safetensors")
+    assert study.resolve(study.calibration) == "codes:calib"
+    assert study.resolve("coco128") == "coco128"
+
+
+def test_golden_is_the_nearest_above_the_study(write, tmp_path):
+    path = write(MINIMAL)
+    assert golden_folder(load_study(path)) == Path("golden")
+    (tmp_path / "golden").mkdir()
+    assert golden_folder(load_study(path)) == tmp_path / "golden"
+
+
+@pytest.mark.parametrize("file", sorted(studies_folder().glob("*.toml")), ids=lambda file: file.stem)
+def test_built_in_studies_are_read_by_name(file):
+    study = load_study(file.stem)
+    assert study.id == file.stem
+    assert len(set(study.cases)) == len(study.cases)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('title = "Mine"', 'titel = "Mine"', r"titel: unknown key; did you mean 'title'\?"),
+        ('runtimes = ["onnxruntime"]', 'runtime = ["onnxruntime"]', r"variant\[0\].runtime: unknown key"),
+        ('precision = "int8"', 'precision = "int7"', r"variant\[1\].precision: is 'int7'"),
+        ('"slimgate-study/1"', '"slimgate-study/9"', "format: is 'slimgate-study/9'"),
+        ('name = "small"', 'name = "fp32"', "named twice: fp32"),
+        ('name = "fp32"', 'name = "fp32"\nprecision = "int8"', "not the plain FP32 model"),
+        ('calibration = "codes:calib"', "calibration = 3", r"data.calibration: is 3"),
+        ("[data]", "[data]\nimages = -1", "data.images: is -1"),
+        ("[data]", "[data", "not TOML"),
+        ('runtimes = ["onnxruntime"]', "runtimes = []", r"variant\[0\].runtimes: is \[\]"),
+        ("[detector]", "[detektor]", r"detektor: unknown key; did you mean 'detector'\?"),
+    ],
+)
+def test_wrong_studies_name_the_key(write, before, after, message):
+    assert before in MINIMAL
+    with pytest.raises(InputError, match=message) as caught:
+        load_study(write(MINIMAL.replace(before, after, 1)))
+    assert "expected:" in str(caught.value)
+    assert "what to do:" in str(caught.value)
+
+
+def test_a_missing_study_lists_the_built_in_ones(tmp_path):
+    with pytest.raises(InputError, match="no such file") as caught:
+        load_study(tmp_path / "absent.toml")
+    assert "codes" in str(caught.value)

@@ -1,0 +1,124 @@
+"""The artifact store: built once, never trusted unread."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from slimgate.artifact import hash_file
+from slimgate.flow import Artifact, Precision, Step
+from slimgate.study.store import Store, cache_folder
+
+
+def _artifact(path: Path) -> Artifact:
+    return Artifact(
+        path=path,
+        format="onnx",
+        target="x86",
+        precision=Precision.INT8,
+        class_names=("a", "b"),
+        image_size=64,
+        batch=0,
+        sha256=hash_file(path),
+        size_bytes=path.stat().st_size,
+        build_s=0.5,
+        shares={"int8": 0.9, "fp32": 0.1},
+        facts={"nodes": 3},
+        lineage=(Step(operation="prune", settings={"ratio": 0.3}, notes={"zeros": 1}),),
+    )
+
+
+class Builds:
+    """A builder that counts how often it is asked."""
+
+    def __init__(self, content: bytes = b"weights") -> None:
+        self.count = 0
+        self.content = content
+
+    def __call__(self, folder: Path) -> Artifact:
+        self.count += 1
+        path = folder / "model.onnx"
+        path.write_bytes(self.content)
+        return _artifact(path)
+
+
+def test_same_inputs_build_once_and_read_back_equal(tmp_path):
+    build = Builds()
+    first = Store(tmp_path).artifact({"kind": "x", "n": 1}, build)
+    second = Store(tmp_path).artifact({"n": 1, "kind": "x"}, build)
+    assert build.count == 1
+    assert first == second
+    assert first.lineage[0].settings == {"ratio": 0.3}
+    assert first.path.read_bytes() == b"weights"
+
+
+def test_other_inputs_build_again(tmp_path):
+    build = Builds()
+    Store(tmp_path).artifact({"n": 1}, build)
+    Store(tmp_path).artifact({"n": 2}, build)
+    assert build.count == 2
+
+
+@pytest.mark.parametrize("damage", ["file", "entry", "missing"])
+def test_a_corrupted_entry_is_rebuilt(tmp_path, damage):
+    build = Builds()
+    made = Store(tmp_path).artifact({"n": 1}, build)
+    if damage == "file":
+        made.path.write_bytes(b"weightz")
+    elif damage == "entry":
+        (made.path.parent / "entry.json").write_text('{"format": ')
+    else:
+        made.path.unlink()
+    again = Store(tmp_path).artifact({"n": 1}, build)
+    assert build.count == 2
+    assert again.path.read_bytes() == b"weights"
+
+
+def test_changed_source_builds_again(tmp_path, monkeypatch):
+    build = Builds()
+    Store(tmp_path).artifact({"n": 1}, build)
+    monkeypatch.setattr("slimgate.study.store.source_sha256", lambda: "changed")
+    Store(tmp_path).artifact({"n": 1}, build)
+    assert build.count == 2
+
+
+def test_a_failed_build_leaves_nothing(tmp_path):
+    def fail(folder: Path) -> Artifact:
+        (folder / "half").write_bytes(b"x")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path).artifact({"n": 1}, fail)
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+def _build_slowly(root: Path, counter: Path) -> None:
+    import time
+
+    def build(folder: Path) -> Artifact:
+        with counter.open("a") as file:
+            file.write("x")
+        time.sleep(0.3)
+        path = folder / "model.onnx"
+        path.write_bytes(b"weights")
+        return _artifact(path)
+
+    Store(root).artifact({"n": 1}, build)
+
+
+def test_two_processes_build_once(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    counter = tmp_path / "count"
+    workers = [context.Process(target=_build_slowly, args=(tmp_path / "store", counter)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert counter.read_text() == "x"
+
+
+def test_the_cache_folder_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLIMGATE_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
