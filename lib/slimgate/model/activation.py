@@ -47,8 +47,8 @@ def activations(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def own_activations(module: nn.Module, default: str | None = None, *, subject: str = "architecture") -> None:
     """Give each layer an activation of its own, with ``default`` where ultralytics put its default.
 
-    Sharing one instance, as ultralytics does, gives every activation node of an exported graph the path of the
-    first layer.
+    Sharing one instance, as ultralytics does, gives every activation node of an exported graph the path of
+    the first layer.
     """
     for path, activation in list(activations(module)):
         replace = default is not None and activation is Conv.default_act

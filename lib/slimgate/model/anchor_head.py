@@ -12,8 +12,8 @@ class AnchorHead(nn.Module):
     """Turns feature maps into predictions ``(n, 4 + classes, candidates)``.
 
     Tensor names and units are those of YOLOv5 v6 and later, so its state dict fits unchanged: ``m.<level>``
-    are the output convolutions, ``anchors`` ``(levels, anchors, 2)`` is width and height in units of the level's
-    stride.
+    are the output convolutions, ``anchors`` ``(levels, anchors, 2)`` is width and height in units of the
+    level's stride.
 
     Decode (YOLOv5, ``models/yolo.py``, ``Detect.forward``): ``xy = (2σ - 0.5 + grid) · stride``,
     ``wh = (2σ)² · anchor``, score = σ(objectness) · σ(class).

@@ -16,16 +16,22 @@ from slimgate.errors import InputError, name_offenders, nearest_name
 from slimgate.flow import Family, Json
 
 _SHARED_LAYERS = frozenset(
-    "Conv DWConv Focus GhostConv Bottleneck GhostBottleneck BottleneckCSP SPP SPPF C3 C3Ghost Concat Detect "
-    "nn.Upsample nn.ConvTranspose2d nn.MaxPool2d nn.ZeroPad2d nn.Identity".split()
+    {
+        *("Conv", "DWConv", "Focus", "GhostConv", "Concat", "Detect"),
+        *("Bottleneck", "GhostBottleneck", "BottleneckCSP", "SPP", "SPPF", "C3", "C3Ghost"),
+        *("nn.Upsample", "nn.ConvTranspose2d", "nn.MaxPool2d", "nn.ZeroPad2d", "nn.Identity"),
+    }
+)
+_ULTRALYTICS_LAYERS = frozenset(
+    {
+        *("ConvTranspose", "DWConvTranspose2d", "RepC3", "C1", "C2", "C2f", "C2fCIB", "C2fPSA", "C2PSA"),
+        *("C3k2", "C3x", "PSA", "SCDown", "A2C2f", "ADown", "AConv", "ELAN1", "RepNCSPELAN4", "SPPELAN"),
+        *("CBLinear", "CBFuse", "nn.BatchNorm2d"),
+    }
 )
 LAYERS: Mapping[Family, frozenset[str]] = {
     Family.YOLOV5_ANCHOR: _SHARED_LAYERS,
-    Family.ULTRALYTICS: _SHARED_LAYERS
-    | frozenset(
-        "ConvTranspose C1 C2 C2f C2fCIB C2fPSA C2PSA C3k2 C3x PSA SCDown A2C2f ADown AConv ELAN1 RepNCSPELAN4 "
-        "SPPELAN CBLinear CBFuse RepC3 DWConvTranspose2d nn.BatchNorm2d".split()
-    ),
+    Family.ULTRALYTICS: _SHARED_LAYERS | _ULTRALYTICS_LAYERS,
 }
 """The layers each family is built from."""
 
@@ -77,7 +83,8 @@ def check_architecture(architecture: Mapping[str, Json], *, family: Family, subj
         raise InputError(
             f"{subject}: architecture",
             found=name_offenders(problems),
-            expected=f"layers [from, number, name, arguments] ending in Detect, named among {', '.join(sorted(LAYERS[family]))}",
+            expected="layers [from, number, name, arguments] ending in Detect, named among "
+            + ", ".join(sorted(LAYERS[family])),
             action="load a detection checkpoint of a known architecture",
         )
     for text in [architecture.get("activation"), *architecture.get("activations", {}).values()]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import nn
 
@@ -14,7 +15,10 @@ from slimgate.model.architecture import check_architecture
 from slimgate.model.build_legacy import legacy_module
 from slimgate.model.ultralytics_env import Detect, DetectionModel, yaml_model_load
 
-_LAYOUT_KEYS = "nc depth_multiple width_multiple scale scales reg_max activation activations anchors backbone head".split()
+_LAYOUT_KEYS = (
+    *("nc", "depth_multiple", "width_multiple", "scale", "scales", "reg_max"),
+    *("activation", "activations", "anchors", "backbone", "head"),
+)
 
 
 def build_module(
@@ -75,7 +79,7 @@ def architecture_from_name(name: str, *, class_count: int) -> dict[str, Json]:
 
 
 def plain_architecture(yaml: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the part of a model's yaml that decides its layers, of its table of sizes only the one in use."""
+    """Return the part of a model's yaml that decides its layers; of its sizes, the one in use."""
     layout = copy.deepcopy({key: yaml[key] for key in _LAYOUT_KEYS if key in yaml})
     scales, scale = layout.get("scales"), layout.get("scale")
     if isinstance(scales, dict) and scale in scales:
@@ -87,13 +91,13 @@ def plain_architecture(yaml: Mapping[str, Json]) -> dict[str, Json]:
 def _ultralytics_module(layout: dict[str, Json]) -> nn.Module:
     # The one-to-many head is the one whose candidates NMS needs; and parse_model evals the activation's text.
     built = {key: value for key, value in layout.items() if key != "activation"} | {"end2end": False}
-    module: nn.Module = DetectionModel(cfg=built, ch=3, nc=layout["nc"], verbose=False)
+    module: Any = DetectionModel(cfg=built, ch=3, nc=layout["nc"], verbose=False)
     head = module.model[-1]
     if type(head) is not Detect:
         raise TypeError(f"the head is {type(head).__name__}, not Detect")
     # Makes forward return the predictions alone instead of (predictions, raw maps).
     head.export = True
-    return module
+    return module  # type: ignore[no-any-return]
 
 
 FAMILIES: Mapping[Family, Callable[[dict[str, Json]], nn.Module]] = {

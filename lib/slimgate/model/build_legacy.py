@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -164,10 +165,10 @@ def _strides(layers: Sequence[nn.Module], sources: Sequence[int | list[int]]) ->
 
 
 def _sppf(*arguments: int) -> nn.Module:
-    layer: nn.Module = blocks.SPPF(*arguments)
+    layer: Any = blocks.SPPF(*arguments)
     # ultralytics' block is the newer one, whose first convolution has no activation.
     layer.cv1.act = Conv.default_act
-    return layer
+    return layer  # type: ignore[no-any-return]
 
 
 _SCALED: Mapping[str, Callable[..., nn.Module]] = {

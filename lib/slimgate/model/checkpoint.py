@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,8 +85,8 @@ def save_checkpoint(
             # Not save_file: it leaves the file readable by its owner only.
             Path(folder, weights_path.name).write_bytes(save(tensors, metadata={"format": FORMAT}))
             Path(folder, json_path.name).write_text(text, encoding="utf-8")
-            os.replace(Path(folder, weights_path.name), weights_path)
-            os.replace(Path(folder, json_path.name), json_path)
+            Path(folder, weights_path.name).replace(weights_path)
+            Path(folder, json_path.name).replace(json_path)
     except (OSError, SafetensorError) as error:
         raise InputError(
             str(weights_path),
@@ -105,7 +104,7 @@ def load_checkpoint(path: Path) -> Detector:
         path: either file of the pair.
 
     Raises:
-        InputError: a file is missing, unreadable, of another format version, or the pair does not fit together.
+        InputError: a file is missing, unreadable, of another format version, or the pair does not match.
     """
     weights_path, json_path = checkpoint_paths(path)
     record = _read_record(json_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from slimgate.flow import Detector
@@ -24,11 +26,12 @@ def head_of(module: nn.Module) -> nn.Module:
 def strides_of(module: nn.Module) -> tuple[int, ...]:
     """Return pixels per cell of each level that the head reads."""
     head = head_of(module)
-    return tuple(int(stride) for stride in (head.strides if isinstance(head, AnchorHead) else head.stride))
+    head_strides: Any = head.strides if isinstance(head, AnchorHead) else head.stride
+    return tuple(int(stride) for stride in head_strides)
 
 
 def output_convolutions(module: nn.Module) -> tuple[nn.Conv2d, ...]:
-    """Return the head's output convolutions with weights: one per level, or one for boxes and one for classes."""
+    """Return the head's output convolutions that have weights of their own."""
     head = head_of(module)
     if isinstance(head, AnchorHead):
         return tuple(head.m)  # type: ignore[arg-type]
@@ -38,8 +41,8 @@ def output_convolutions(module: nn.Module) -> tuple[nn.Conv2d, ...]:
 def head_convolutions(detector: Detector) -> tuple[str, ...]:
     """Return the module names of the head's last convolutions: boxes, classes, objectness, DFL.
 
-    Legacy heads have one per level; ultralytics heads one for the boxes and one for the classes per level, and
-    the fixed convolution of the DFL where there is one.
+    Legacy heads have one per level; ultralytics heads one for the boxes and one for the classes per level,
+    and the fixed convolution of the DFL where there is one.
     """
     module = detector.module
     names = {id(layer): name for name, layer in module.named_modules()}

@@ -19,7 +19,7 @@ _ONE_TO_ONE = re.compile(r"model\.\d+\.one2one_cv[23]\.")
 def ultralytics_network(imported: Imported) -> tuple[Family, dict[str, Json], torch.nn.Module]:
     """Return family, architecture and network of an ultralytics checkpoint.
 
-    Of an end-to-end head (YOLO26) the one-to-many branch is kept: its candidates go through NMS like any other's.
+    Of an end-to-end head (YOLO26) the one-to-many branch is kept: its candidates go through NMS.
 
     Raises:
         InputError: the head is not a plain ``Detect``, or layers and tensors do not fit the yaml.

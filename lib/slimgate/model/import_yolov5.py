@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from slimgate.errors import InputError
+from slimgate.errors import InputError, name_offenders
 from slimgate.flow import Family, Json
 from slimgate.model.build import plain_architecture
 from slimgate.model.imported import Imported, rebuild
@@ -43,15 +43,14 @@ def yolov5_network(imported: Imported) -> tuple[Family, dict[str, Json], torch.n
 def _head(imported: Imported) -> tuple[str, torch.Tensor]:
     """Return the head's path and its strides ``(levels,)``."""
     heads = [path for path, layer in imported.layers.items() if layer.global_name == "models.yolo.Detect"]
-    stride = getattr(imported.layers[heads[0]], "stride", None) if len(heads) == 1 else None
-    whole = isinstance(stride, torch.Tensor) and f"{heads[0]}.anchors" in imported.tensors
-    if not whole:
-        last = list(imported.root.__dict__.get("_modules", {}).get("model").__dict__["_modules"].values())[-1]
-        raise InputError(
-            imported.subject,
-            found=f"{len(heads)} heads models.yolo.Detect with strides and anchors; the last layer is {last.global_name}",
-            expected="one YOLOv5 detection head",
-            action="pass a detection checkpoint, not a segmentation or classification one",
-        )
-    assert isinstance(stride, torch.Tensor)
-    return heads[0], stride.float()
+    if len(heads) == 1 and f"{heads[0]}.anchors" in imported.tensors:
+        stride = getattr(imported.layers[heads[0]], "stride", None)
+        if isinstance(stride, torch.Tensor):
+            return heads[0], stride.float()
+    kinds = sorted({layer.global_name for layer in imported.layers.values()} - {imported.root.global_name})
+    raise InputError(
+        imported.subject,
+        found=f"{len(heads)} heads models.yolo.Detect with anchors and strides among {name_offenders(kinds)}",
+        expected="one YOLOv5 detection head",
+        action="pass a detection checkpoint, not a segmentation or classification one",
+    )

@@ -49,8 +49,8 @@ def imported_from_object(loaded: object, *, subject: str) -> Imported:
         InputError: it holds no network (such as a bare state dict), or one without a yaml or names.
     """
     checkpoint = loaded if isinstance(loaded, dict) else {"model": loaded}
-    root = next((checkpoint[k] for k in ("ema", "model") if isinstance(checkpoint.get(k), StandIn)), None)
-    if root is None:
+    root = checkpoint.get("ema") or checkpoint.get("model")
+    if not isinstance(root, StandIn):
         raise InputError(
             subject,
             found=_what_it_holds(loaded),

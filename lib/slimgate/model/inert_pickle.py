@@ -1,8 +1,8 @@
 """Reading a PyTorch ``.pt`` without running anything in it.
 
-A pickle names the functions and classes it wants. Here every name must be on an allow-list, and every name that
-is not PyTorch's own tensor machinery gets an empty class in its place, so nothing of the checkpoint, of YOLOv5
-or of ultralytics is imported or run; ``torch.load(weights_only=True)`` then refuses everything else.
+A pickle names the functions and classes it wants. Here every name must be on an allow-list, and every name
+that is not PyTorch's own tensor machinery gets an empty class in its place, so nothing of the checkpoint, of
+YOLOv5 or of ultralytics is imported or run; ``torch.load(weights_only=True)`` then refuses everything else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pickletools
 import re
 import threading
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -80,7 +80,9 @@ def read_inert(path: Path) -> object:
             expected="names of a YOLOv5 or ultralytics detector, torch.nn layers and tensors only",
             action="use a checkpoint from a source you trust, saved by YOLOv5 v4.0-v7.0 or ultralytics",
         )
-    stand_ins = [(_stand_in(name), name) for name in sorted(names) if _STAND_IN_NAMES.fullmatch(name)]
+    stand_ins: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+        (_stand_in(name), name) for name in sorted(names) if _STAND_IN_NAMES.fullmatch(name)
+    ]
     try:
         with _loading, torch.serialization.safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -162,7 +164,7 @@ def _scan(stream: IO[bytes], pickles: int) -> tuple[set[str], Exception | None]:
         for _ in range(pickles):
             for name in _globals_of(pickletools.genops(stream)):
                 found.add(name)
-    except Exception as error:  # pickletools raises whatever the bytes lead it to
+    except Exception as error:  # noqa: BLE001 - pickletools raises whatever the bytes lead it to
         return found, error
     return found, None
 

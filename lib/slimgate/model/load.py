@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from slimgate.errors import InputError, UsageError, name_offenders
@@ -30,8 +29,8 @@ def load_detector(source: str | Path, *, image_size: int | None = None) -> Detec
     """Return the detector in a file; nothing in the file is run.
 
     Args:
-        source: a slimgate checkpoint (``.safetensors`` or its ``.json``), a legacy YOLOv5 ``.pt`` (v4.0-v7.0) or
-            an ultralytics ``.pt``.
+        source: a slimgate checkpoint (``.safetensors`` or its ``.json``), a legacy YOLOv5 ``.pt`` (v4.0-v7.0)
+            or an ultralytics ``.pt``.
         image_size: side of the square input, pixels; by default the one it was saved with, or trained at.
 
     Raises:

@@ -10,7 +10,7 @@ from torch import nn
 
 
 def loaded_tensors(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the named parameters and buffers on the CPU, floating ones as float32, contiguous, by name order."""
+    """Return the named parameters and buffers in name order: on the CPU, contiguous, floats as float32."""
     state = module.state_dict()
     return {name: _as_loaded(state[name]) for name in sorted(state)}
 

@@ -1,0 +1,109 @@
+"""What an operation is: its settings, what may follow it, and how it changes a detector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from slimgate.errors import UsageError, unknown_name
+from slimgate.flow import Detector, Json
+
+REQUIRED: Json = object()
+"""The default of a setting that has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting of an operation.
+
+    Attributes:
+        read: turns text or a JSON value into the setting's value; raises UsageError for anything else. Its
+            arguments are the subject of the message and the value.
+        default: its value when it is not given, or ``REQUIRED``.
+        meaning: one line for ``--help``.
+    """
+
+    read: Callable[[str, Json], Json]
+    meaning: str
+    default: Json = REQUIRED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """A registered way to compress a detector.
+
+    Attributes:
+        name: its key in ``OPERATIONS``.
+        summary: one line for ``--help``.
+        example: such as ``prune:0.3``.
+        positional: the setting that may be written without its name, right after the colon.
+        settings: all settings by name.
+        successors: the operations that may come next.
+        apply: returns the changed detector with one more step in its lineage; never changes its argument.
+    """
+
+    name: str
+    summary: str
+    example: str
+    positional: str
+    settings: Mapping[str, Setting]
+    successors: frozenset[str]
+    apply: Callable[[Detector, Mapping[str, Json]], Detector]
+
+    def check(self, given: Mapping[str, Json]) -> dict[str, Json]:
+        """Return all settings, read and with defaults filled in.
+
+        Raises:
+            UsageError: a setting is unknown, missing or out of its range.
+        """
+        for key in given:
+            if key not in self.settings:
+                raise unknown_name(f"setting of {self.name}", key, self.settings)
+        missing = [
+            k for k, setting in self.settings.items() if setting.default is REQUIRED and k not in given
+        ]
+        if missing:
+            raise UsageError(
+                f"operation '{self.name}'",
+                found=f"no {', '.join(missing)}",
+                expected=f"a text such as {self.example}",
+                action=f"write {self.example}",
+            )
+        return {
+            key: setting.read(f"{self.name} {key}", given[key]) if key in given else setting.default
+            for key, setting in self.settings.items()
+        }
+
+
+def read_ratio(subject: str, value: Json) -> float:
+    """Return a ratio in 0..1 from a number or its text.
+
+    Raises:
+        UsageError: it is not a number from 0 to 1; percentages are recognised and the ratio is suggested.
+    """
+    text = str(value).strip()
+    try:
+        number = float("nan") if isinstance(value, bool) else float(text.removesuffix("%"))
+    except ValueError:
+        number = math.nan
+    if 0 <= number <= 1 and not text.endswith("%"):
+        return number
+    percent = 0 <= number <= 100
+    raise UsageError(
+        f"{subject} '{text}'",
+        found=f"not a ratio from 0 to 1{f'; did you mean {number / 100:g}?' if percent else ''}",
+        expected="a number such as 0.3 for 30 %",
+        action=f"write {number / 100:g}" if percent else "write a number from 0 to 1",
+    )
+
+
+def read_choice(*choices: str) -> Callable[[str, Json], str]:
+    """Return a reader that takes one of the given texts and raises UsageError for any other value."""
+
+    def read(subject: str, value: Json) -> str:
+        if value not in choices:
+            raise unknown_name(subject, str(value), choices)
+        return str(value)
+
+    return read
