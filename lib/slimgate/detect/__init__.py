@@ -5,6 +5,7 @@ from slimgate.detect.decode import (
     Candidates,
     Detections,
     candidates_from_prediction,
+    compile_kernels,
     detections_from_prediction,
 )
 from slimgate.detect.nms import nms
@@ -17,6 +18,7 @@ __all__ = [
     "box_areas",
     "box_iou",
     "candidates_from_prediction",
+    "compile_kernels",
     "detections_from_prediction",
     "intersections",
     "nms",

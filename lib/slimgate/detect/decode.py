@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -110,3 +111,12 @@ def detections_from_prediction(prediction: Float32Array, protocol: Protocol) -> 
     )
     kept = nms(found.boxes, found.scores, found.classes, iou=protocol.iou, max_det=protocol.max_det)
     return Detections(found.boxes[kept], found.scores[kept], found.classes[kept])
+
+
+@cache
+def compile_kernels() -> None:
+    """Load the compiled loops, or compile them: on a new machine that takes seconds, which no image should pay."""
+    prediction = np.array([[8, 8], [8, 8], [4, 4], [4, 4], [0.9, 0.8], [0.7, 0.6]], dtype=np.float32)
+    protocol = Protocol(image_size=32)
+    detections_from_prediction(prediction, protocol)
+    detections_from_prediction(prediction, protocol.deployed())

@@ -12,6 +12,7 @@ from slimgate.measure.predict import (
     iterate_predictions,
     predict_dataset,
     predict_protocols,
+    warm_up,
 )
 from slimgate.measure.stages import StageTimes, measure_stages, summarise_stages
 
@@ -46,4 +47,5 @@ __all__ = [
     "score_shift",
     "stored_candidates",
     "summarise_stages",
+    "warm_up",
 ]

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.data import Dataset, batch_from_images, read_image
-from slimgate.detect import Detections, Protocol, detections_from_prediction
+from slimgate.data.letterbox import PADDING
+from slimgate.detect import Detections, Protocol, compile_kernels, detections_from_prediction
 
 Progress = Callable[[int], object]
 """Called with the number of images that were just finished."""
@@ -70,6 +71,7 @@ def iterate_predictions(
     Raises:
         InputError: an image cannot be read.
     """
+    compile_kernels()
     size = protocols[0].image_size
     batch = runner.batch or batch
     for start in range(0, len(paths), batch):
@@ -102,6 +104,15 @@ def iterate_predictions(
                 inference_s=(inferred - prepared) / len(chosen),
                 nms_s=seconds[0],
             )
+
+
+def warm_up(runner: ImageRunner, protocol: Protocol, *, calls: int = 2) -> None:
+    """Run the network on empty images, so that the first real one is not charged for one-time work."""
+    compile_kernels()
+    size = protocol.image_size
+    empty = np.full((runner.batch or 1, 3, size, size), PADDING / 255, dtype=np.float32)
+    for _ in range(calls):
+        runner.run(empty)
 
 
 def predict_dataset(
