@@ -9,7 +9,14 @@ from typing import Any
 
 from slimgate.artifact.card import Card
 from slimgate.artifact.graph import Graph, load_onnx
+from slimgate.artifact.head import is_box_integral
 from slimgate.artifact.load import artifact_from_file, set_card
+from slimgate.artifact.simplify import (
+    fold_constants,
+    free_batch_axis,
+    straighten_box_integral,
+    unshare_initializers,
+)
 from slimgate.artifact.write import replace_file
 from slimgate.errors import InputError, UsageError, name_offenders
 from slimgate.flow import Artifact, Detector
@@ -52,13 +59,14 @@ def export_onnx(detector: Detector, path: Path, *, batch: int = 0, opset: int = 
     started = time.perf_counter()
     with replace_file(path) as temporary:
         _trace(detector, temporary, batch=batch or _TRACED_BATCH, opset=opset)
-        _simplify(temporary)
+        fold_constants(temporary)
         model = load_onnx(temporary)
-        _unshare_initializers(model)
-        if not batch:
-            _free_batch_axis(model, traced=_TRACED_BATCH)
-        _check_output(detector, model, path)
+        unshare_initializers(model)
         head = _head_node_names(detector, model)
+        straighten_box_integral(model)
+        if not batch:
+            free_batch_axis(model, traced=_TRACED_BATCH)
+        _check_output(detector, model, path)
         set_card(model, Card.of(detector, batch=batch, head_nodes=head))
         temporary.write_bytes(model.SerializeToString(deterministic=True))
     return artifact_from_file(path, build_s=time.perf_counter() - started)
@@ -87,70 +95,6 @@ def _trace(detector: Detector, path: Path, *, batch: int, opset: int) -> None:
         )
 
 
-def _simplify(path: Path) -> None:
-    """Fold constants in place: onnxruntime's basic level stays within standard ONNX operators."""
-    import onnx
-    import onnxruntime
-
-    opset = next(entry.version for entry in load_onnx(path).opset_import if entry.domain in ("", "ai.onnx"))
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(path)
-    options.log_severity_level = 3
-    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    model = load_onnx(path)
-    # onnxruntime lists every domain it knows; other runtimes refuse domains they do not.
-    used = {node.domain for node in model.graph.node}
-    if used - {"", "ai.onnx"}:
-        raise InputError(
-            str(path),
-            found=f"operators outside standard ONNX: {name_offenders(sorted(used))}",
-            expected="standard ONNX operators only",
-            action="report this with the model's architecture",
-        )
-    del model.opset_import[:]
-    model.opset_import.append(onnx.helper.make_opsetid("", opset))
-    path.write_bytes(model.SerializeToString(deterministic=True))
-
-
-def _unshare_initializers(model: Any) -> None:
-    """Give every convolution weights and a bias of its own.
-
-    The exporter merges equal tensors (two biases of zeros); per-layer scales need them apart.
-    """
-    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
-    used: set[str] = set()
-    for node in model.graph.node:
-        for index, name in enumerate(node.input):
-            if name not in initializers or node.op_type not in ("Conv", "ConvTranspose"):
-                continue
-            if name in used:
-                copy = model.graph.initializer.add()
-                copy.CopyFrom(initializers[name])
-                copy.name = f"{node.name}/input_{index}"
-                node.input[index] = copy.name
-            used.add(name)
-
-
-def _free_batch_axis(model: Any, *, traced: int) -> None:
-    """Replace the traced batch size by a dynamic axis: in the input, and as 0 ("copy") in Reshape targets."""
-    import onnx
-
-    graph = Graph(model)
-    for name, values in {
-        node.input[1]: graph.constant(node.input[1]) for node in graph.nodes if node.op_type == "Reshape"
-    }.items():
-        if values is None or not len(values) or values[0] != traced:
-            continue
-        tensor = next(tensor for tensor in model.graph.initializer if tensor.name == name)
-        freed = values.copy()
-        freed[0] = 0
-        tensor.CopyFrom(onnx.numpy_helper.from_array(freed, name))
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
-    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
-    del model.graph.value_info[:]
-
-
 def _check_output(detector: Detector, model: Any, path: Path) -> None:
     # Inferred from the input alone at a batch size that was not traced: whatever of the traced one is left inside
     # would show in the shape, or fail to infer.
@@ -177,20 +121,20 @@ def _check_output(detector: Detector, model: Any, path: Path) -> None:
 
 
 def _head_node_names(detector: Detector, model: Any) -> tuple[str, ...]:
-    """Return the ONNX node of each of the head's output convolutions, matched by the name of its weight."""
+    """Return the ONNX node of each of the head's output convolutions, matched by the name of its weight.
+
+    The box integral of DFL is matched like the others and then left out: it reads what they put out.
+    """
     from slimgate.model import head_convolutions
 
+    graph = Graph(model)
     names = []
     wrong = []
     for module_name in head_convolutions(detector):
-        matches = [
-            node.name
-            for node in model.graph.node
-            if node.op_type in ("Conv", "ConvTranspose") and node.input[1] == f"{module_name}.weight"
-        ]
+        matches = [node for node in graph.convolutions() if node.input[1] == f"{module_name}.weight"]
         if len(matches) != 1:
             wrong.append(f"{module_name} ({len(matches)} nodes)")
-        names.extend(matches)
+        names.extend(node.name for node in matches if not is_box_integral(graph, node))
     if wrong or not names:
         raise InputError(
             f"head of '{detector.name}'",

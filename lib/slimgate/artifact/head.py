@@ -21,8 +21,7 @@ def float_head_nodes(source: Artifact) -> tuple[str, ...]:
     """
     model = load_onnx(source.path)
     graph = Graph(model)
-    boxes = {node.name for node in graph.convolutions() if is_box_integral(graph, node)}
-    recorded = set(read_card(source.path, model).head_nodes) - boxes
+    recorded = set(read_card(source.path, model).head_nodes)
     found = {node.name for node in last_convolutions(graph)}
     if recorded and recorded != found:
         raise InputError(

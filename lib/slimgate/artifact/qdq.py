@@ -12,6 +12,7 @@ import numpy as np
 from slimgate.artifact.graph import Graph, load_onnx
 from slimgate.artifact.load import artifact_from_file, read_card, set_card
 from slimgate.artifact.placement import TARGETS, Placement, Target, place_pairs
+from slimgate.artifact.simplify import copy_proto, drop_unused_initializers
 from slimgate.artifact.write import replace_file
 from slimgate.compress.quantize import QuantizationPlan
 from slimgate.compress.quantize.scheme import (
@@ -111,11 +112,11 @@ class _Writer:
         for node in self._graph.nodes:
             ordered.append(node)
             ordered += [pair for name in node.output for pair in pairs.get(name, [])]
-        copies = [_copy(node) for node in ordered]
+        copies = [copy_proto(node) for node in ordered]
         del self._model.graph.node[:]
         self._model.graph.node.extend(copies)
         del self._model.graph.value_info[:]
-        self._drop_unused_initializers()
+        drop_unused_initializers(self._model)
 
     def affine(self, tensor: str) -> Affine:
         """Return scale and zero point of a tensor, or of the one it must share them with."""
@@ -196,16 +197,3 @@ class _Writer:
 
         self._model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), name))
         return name
-
-    def _drop_unused_initializers(self) -> None:
-        used = {name for node in self._model.graph.node for name in node.input}
-        kept = [_copy(tensor) for tensor in self._model.graph.initializer if tensor.name in used]
-        del self._model.graph.initializer[:]
-        self._model.graph.initializer.extend(kept)
-
-
-def _copy(proto: Any) -> Any:
-    # Repeated protobuf fields own their elements: clearing the field would empty what is still to be added.
-    copy = type(proto)()
-    copy.CopyFrom(proto)
-    return copy
