@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -64,24 +64,22 @@ class Floor:
 
 @dataclass(frozen=True, kw_only=True)
 class Floors:
-    """The floors of one study that apply on one device.
+    """The floors of one study that apply on the devices of one machine.
 
     Attributes:
         study: the study's id.
-        device: the device whose latency floors are among them.
-        floors: those of any device, and those of this one.
+        floors: those of any device, and those of this machine's.
         files: the files they came from, relative to the golden folder's parent.
-        knows_device: whether there is a latency floors file for this device.
+        devices: the devices of this machine that have a latency floors file.
     """
 
     study: str
-    device: str
     floors: tuple[Floor, ...] = ()
     files: tuple[str, ...] = ()
-    knows_device: bool = False
+    devices: frozenset[str] = frozenset()
 
     def for_metric(self, case: Case, metric: str) -> tuple[Floor, ...]:
-        """Return the floors of one metric of one case, for every runtime major."""
+        """Return the floors of one metric of one case, for every runtime major and device."""
         return tuple(floor for floor in self.floors if (floor.case, floor.metric) == (case, metric))
 
     def metrics_of(self, case: Case) -> tuple[str, ...]:
@@ -89,7 +87,7 @@ class Floors:
         return tuple(dict.fromkeys(floor.metric for floor in self.floors if floor.case == case))
 
 
-def load_floors(golden: Path, study: str, *, device: str) -> Floors:
+def load_floors(golden: Path, study: str, *, device: str | Collection[str]) -> Floors:
     """Return the floors of a study: ``floors/<study>.toml`` and ``floors/<study>.<device slug>.toml``.
 
     Files of other devices are checked too, so that a broken one is found where somebody can mend it.
@@ -97,7 +95,7 @@ def load_floors(golden: Path, study: str, *, device: str) -> Floors:
     Args:
         golden: the ``golden`` folder.
         study: the study's id.
-        device: exact device key of this machine.
+        device: exact device key of this machine, or keys: its CPU and its GPU.
 
     Raises:
         InputError: a file breaks the schema; names file, line and key.
@@ -113,13 +111,13 @@ def load_floors(golden: Path, study: str, *, device: str) -> Floors:
             if read.study == study:
                 every.append(read)
     refuse_doubles(floor for file in every for floor in file.floors)
-    applying = [file for file in every if file.device in (ANY_DEVICE, device)]
+    here = {device} if isinstance(device, str) else set(device)
+    applying = [file for file in every if file.device in {ANY_DEVICE, *here}]
     return Floors(
         study=study,
-        device=device,
         floors=tuple(floor for file in applying for floor in file.floors),
         files=tuple(file.shown for file in applying),
-        knows_device=any(file.device == device for file in applying),
+        devices=frozenset(file.device for file in applying) - {ANY_DEVICE},
     )
 
 

@@ -30,6 +30,7 @@ class Matrix:
         failed: cases whose compression, export or measurement broke, with the error.
         run_id: id of this run.
         reproduce: command that messages complete with ``-k '<case>'``.
+        timed: whether times were measured; they are not proven when they were not.
         require_device: whether a device without latency floors is INVALID instead of not proven.
     """
 
@@ -40,6 +41,7 @@ class Matrix:
     failed: Mapping[Case, str] = field(default_factory=dict)
     run_id: str = ""
     reproduce: str = "slimgate study"
+    timed: bool = True
     require_device: bool = False
 
 
@@ -104,21 +106,24 @@ class _Run:
         measurement = self.measured[case].get(metric)
         floors = self.floors.for_metric(case, metric)
         if measurement is None:
-            if case not in self.matrix.not_proven:
+            if is_timed(metric) and not self.matrix.timed:
+                reason = "time was not measured: other processes shared the cores"
+                self.gaps.append(NotProven(case=case, metric=metric, reason=reason))
+            elif case not in self.matrix.not_proven:
                 self.add_invalid(case, metric, "the metric was not measured", floor=next(iter(floors), None))
             return
         if not floors:
             self.judge_without_floor(measurement)
             return
         versions = measurement.provenance.get("versions", {})
-        ran = runtime_major(case, versions.items())
-        # Floors of another runtime major are for another machine, unless they are all there is.
-        for floor in [floor for floor in floors if floor.runtime == ran] or floors[:1]:
+        ran = (runtime_major(case, versions.items()), measurement.device)
+        # Floors of another runtime major or device are for another machine, unless they are all there is.
+        for floor in [floor for floor in floors if (floor.runtime, floor.device) == ran] or floors[:1]:
             self.verdicts.append(
                 judge(
                     measurement,
                     floor,
-                    record=self.records.find(case, metric),
+                    record=self.records.find(case, metric, measurement.device),
                     reference=self.reference_of(floor),
                     run_id=self.matrix.run_id,
                     reproduce=self.matrix.reproduce,
@@ -127,8 +132,9 @@ class _Run:
 
     def judge_without_floor(self, measurement: Measurement) -> None:
         metric = measurement.metric
-        if is_timed(metric) and not self.floors.knows_device and not self.matrix.require_device:
-            reason = f"no latency floors for {self.floors.device}: 'slimgate accept RUN_DIR' prints them"
+        is_known = measurement.device in self.floors.devices
+        if is_timed(metric) and not is_known and not self.matrix.require_device:
+            reason = f"no latency floors for {measurement.device}: 'slimgate accept RUN_DIR' prints them"
             self.gaps.append(NotProven(case=measurement.case, metric=metric, reason=reason))
             return
         causes = find_causes(measurement)

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 
 from slimgate.flow import Json
 
-FINGERPRINT = ("weights_sha256", "dataset_sha256", "images", "protocol", "calibration_sha256", "lineage")
+FINGERPRINT = (
+    "weights_sha256",
+    "dataset_sha256",
+    "images",
+    "protocol",
+    "calibration_sha256",
+    "lineage",
+    "baseline",
+)
 """What must be the same for two numbers to be comparable.
 
 The artifact's sha256 is not among them: engine builds are not bit-reproducible, and the same export differs
@@ -20,6 +28,7 @@ _TITLES = {
     "protocol": "other protocol",
     "calibration_sha256": "other calibration images",
     "lineage": "other operations",
+    "baseline": "a ratio to another baseline",
 }
 _SHOWN_HASH = 12
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -63,28 +63,28 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
-    """The records of one study that apply on one device, by case and metric."""
+    """The records of one study that apply on the devices of one machine, by case, metric and device."""
 
-    by_key: Mapping[tuple[Case, str], Record] = field(default_factory=dict)
+    by_key: Mapping[tuple[Case, str, str], Record] = field(default_factory=dict)
 
-    def find(self, case: Case, metric: str) -> Record | None:
-        """Return the record of one metric of one case, exactly, or None."""
-        return self.by_key.get((case, metric))
+    def find(self, case: Case, metric: str, device: str = ANY_DEVICE) -> Record | None:
+        """Return the record of one metric of one case on one device, exactly, or None."""
+        return self.by_key.get((case, metric, device))
 
 
-def load_records(golden: Path, study: str, *, device: str) -> Records:
-    """Return the records of a study: those of any device, and those of this one.
+def load_records(golden: Path, study: str, *, device: str | Collection[str]) -> Records:
+    """Return the records of a study: those of any device, and those of this machine's.
 
     Raises:
         InputError: a record cannot be read, or says that it is of another case or device.
     """
-    by_key: dict[tuple[Case, str], Record] = {}
-    for of_device in (ANY_DEVICE, device):
+    by_key: dict[tuple[Case, str, str], Record] = {}
+    for of_device in {ANY_DEVICE, *([device] if isinstance(device, str) else device)}:
         folder = golden / "records" / study / device_slug(of_device)
         for path in sorted(folder.glob("*.json")):
             shown = f"{golden.name}/{path.relative_to(golden).as_posix()}"
             for record in _read_record(path, shown, study, of_device):
-                by_key[record.measurement.case, record.measurement.metric] = record
+                by_key[record.measurement.case, record.measurement.metric, of_device] = record
     return Records(by_key=by_key)
 
 

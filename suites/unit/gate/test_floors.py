@@ -30,7 +30,7 @@ def read_text(folder: Path, text: str, name: str = "codes.toml") -> str:
 
 def test_floors_are_read_with_their_place(golden: Path) -> None:
     floors = load_floors(golden, "codes", device=DEVICE)
-    assert floors.knows_device
+    assert floors.devices == {DEVICE}
     assert floors.files == ("golden/floors/codes.toml", "golden/floors/codes.cpu-amd-epyc-9r14.toml")
     absolute, relative = floors.for_metric(INT8, "map50_95")
     assert (absolute.min, absolute.slack, absolute.unit) == (0.89, 0.01, "fraction")
@@ -46,7 +46,7 @@ def test_floors_are_read_with_their_place(golden: Path) -> None:
 
 def test_floors_of_another_device_are_not_borrowed(golden: Path) -> None:
     floors = load_floors(golden, "codes", device="cpu:Intel Xeon")
-    assert not floors.knows_device
+    assert not floors.devices
     assert floors.for_metric(INT8, "latency_ratio_b1") == ()
 
 

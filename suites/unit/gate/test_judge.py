@@ -128,6 +128,10 @@ CHANGES: list[tuple[dict[str, object], str]] = [
     ({"provenance": {"dataset_sha256": None}}, "other dataset: cccccccccccc → none"),
     ({"provenance": {"protocol": {"conf": 0.25}}}, "other protocol: conf 0.001 → 0.25"),
     ({"provenance": {"calibration_sha256": "e" * 64}}, "other calibration images"),
+    (
+        {"provenance": {"baseline": "codes/fp32@torch"}},
+        "a ratio to another baseline: none → codes/fp32@torch",
+    ),
     ({"provenance": {"lineage": []}}, "other operations: quantize(observer=minmax) → no operations"),
 ]
 

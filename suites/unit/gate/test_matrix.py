@@ -9,7 +9,7 @@ import pytest
 from slimgate.flow import Case, Measurement, Status
 from slimgate.gate import Floors, Judgement, Matrix, Records, judge_run, load_floors
 
-from fixtures.goldens import DEVICE, FP32, INT8, make_measurement, make_record
+from fixtures.goldens import DEVICE, FP32, INT8, LATENCY_TOML, make_measurement, make_record
 
 ENGINE = Case(study="codes", variant="int8", runtime="tensorrt-rtx-sm86")
 REQUIRED = ("map50_95", "size_bytes")
@@ -28,7 +28,7 @@ def green_run() -> list[Measurement]:
 def judge_all(
     floors: Floors, measurements: Sequence[Measurement], records: Sequence[Measurement] = (), **settings: Any
 ) -> Judgement:
-    accepted = {(one.case, one.metric): make_record(one) for one in records or green_run()}
+    accepted = {(one.case, one.metric, one.device): make_record(one) for one in records or green_run()}
     matrix = Matrix(**{"cases": (FP32, INT8), "full": True, "required": ("map50_95",), **settings})
     return judge_run(measurements, floors, Records(by_key=accepted), matrix)
 
@@ -148,6 +148,26 @@ def test_a_device_without_latency_floors_is_not_proven(golden: Path) -> None:
     )
     required = judge_all(floors, run, required=("latency_ratio_b1",), require_device=True)
     assert "no floor: paste into [case.floor]: latency_ratio_b1" in red_messages(required)[0]
+
+
+def test_times_that_were_not_measured_beside_other_workers_are_not_proven(floors: Floors) -> None:
+    run = [one for one in green_run() if one.metric != "latency_ratio_b1"]
+    judgement = judge_all(floors, run, timed=False)
+    assert not judgement.is_red()
+    assert [(gap.case, gap.metric) for gap in judgement.not_proven] == [(INT8, "latency_ratio_b1")]
+    assert "other processes shared the cores" in judgement.not_proven[0].reason
+
+
+def test_a_machine_with_two_devices_is_judged_by_the_floors_of_each(golden: Path) -> None:
+    gpu = "gpu:NVIDIA H100 driver 570"
+    text = LATENCY_TOML.replace(DEVICE, gpu).replace("0.95", "0.30")
+    (golden / "floors" / "codes.gpu-nvidia-h100-driver-570.toml").write_text(text)
+    floors = load_floors(golden, "codes", device=(DEVICE, gpu))
+    assert floors.devices == {DEVICE, gpu}
+    run = [*green_run()[:-1], make_measurement("latency_ratio_b1", 0.6, device=gpu)]
+    (message,) = red_messages(judge_all(floors, run, records=run))
+    assert "max 0.3000" in message
+    assert f"0.6000 on {gpu}" in message
 
 
 def test_a_known_device_must_have_every_required_latency_floor(floors: Floors) -> None:

@@ -27,7 +27,7 @@ def test_records_lie_by_device_and_case_and_are_read_back(tmp_path: Path) -> Non
     ]
     records = load_records(tmp_path, "codes", device=DEVICE)
     for measurement in MEASURED:
-        record = records.find(measurement.case, measurement.metric)
+        record = records.find(measurement.case, measurement.metric, measurement.device)
         assert record is not None
         assert record.measurement == measurement
         assert record.accepted == ACCEPTED
@@ -40,7 +40,7 @@ def test_records_lie_by_device_and_case_and_are_read_back(tmp_path: Path) -> Non
 def test_records_of_another_device_are_not_borrowed(tmp_path: Path) -> None:
     write_records(MEASURED, ACCEPTED, tmp_path)
     records = load_records(tmp_path, "codes", device="cpu:Intel Xeon")
-    assert records.find(INT8, "latency_ratio_b1") is None
+    assert records.find(INT8, "latency_ratio_b1", DEVICE) is None
     assert records.find(INT8, "map50_95") is not None
 
 
