@@ -128,7 +128,7 @@ def _head_node_names(detector: Detector, model: Any) -> tuple[str, ...]:
     from slimgate.model import head_convolutions
 
     graph = Graph(model)
-    names = []
+    names: list[str] = []
     wrong = []
     for module_name in head_convolutions(detector):
         matches = [node for node in graph.convolutions() if node.input[1] == f"{module_name}.weight"]

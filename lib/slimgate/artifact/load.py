@@ -89,7 +89,8 @@ def read_card(path: Path, model: Any) -> Card:
     if (card.image_size, card.batch) != (image_size, batch):
         raise InputError(
             str(path),
-            found=f"input of {image_size} pixels and batch {batch}; the metadata say {card.image_size} and {card.batch}",
+            found=f"its input has {image_size} pixels and batch {batch}, its metadata say "
+            f"{card.image_size} and {card.batch}",
             expected="metadata that describe this graph",
             action="export the model again",
         )
@@ -150,9 +151,10 @@ def _check_outputs(path: Path, model: Any, card: Card) -> None:
     shape = found.shape if found else ()
     rows = 4 + len(card.class_names)
     if len(shape) != 3 or shape[1] != rows:
+        described = tuple("n" if size is None else size for size in shape)
         raise InputError(
             str(path),
-            found=f"an output of shape {tuple('n' if size is None else size for size in shape)} for {len(card.class_names)} class names",
+            found=f"an output of shape {described} for {len(card.class_names)} class names",
             expected=f"(n, {rows}, candidates): four box rows and one row per class",
             action="check that the class names belong to this model, or export it with 'slimgate export'",
         )

@@ -139,10 +139,10 @@ def _around_everything(graph: Graph, convolutions: list[Any], float_nodes: set[s
     wanted = {node.input[0] for node in convolutions}
     between = {node.name for node in convolutions}
     for node in reversed(graph.nodes):
-        if node.op_type in (*ARITHMETIC, *MOVES) and node.name not in float_nodes:
-            if not wanted.isdisjoint(node.output):
-                between.add(node.name)
-                wanted.update(name for name in node.input if _is_activation(graph, name))
+        eight_bit = node.op_type in (*ARITHMETIC, *MOVES) and node.name not in float_nodes
+        if eight_bit and not wanted.isdisjoint(node.output):
+            between.add(node.name)
+            wanted.update(name for name in node.input if _is_activation(graph, name))
     tensors: set[str] = set()
     shared: dict[str, str] = {}
     for node in graph.nodes:

@@ -51,7 +51,9 @@ def trt_log(kind: str) -> Any:
     """
     trt = load_trt(kind)
 
-    class Log(trt.ILogger):  # type: ignore[misc]
+    base: Any = trt.ILogger
+
+    class Log(base):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.messages: list[tuple[str, str]] = []

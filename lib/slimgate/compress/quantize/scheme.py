@@ -75,7 +75,10 @@ def quantize_weight(weight: FloatArray, scales: FloatArray, *, axis: int) -> npt
     """Return a weight as int8 in -127..127 with one scale per channel, rounded half to even."""
     shape = [1] * weight.ndim
     shape[axis] = -1
-    return np.clip(np.rint(weight / scales.reshape(shape)), -127, 127).astype(np.int8)
+    quantized: npt.NDArray[np.int8] = np.clip(np.rint(weight / scales.reshape(shape)), -127, 127).astype(
+        np.int8
+    )
+    return quantized
 
 
 def quantize_bias(bias: FloatArray, scales: FloatArray, *, input_scale: float) -> npt.NDArray[np.int32]:
