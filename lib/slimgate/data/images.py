@@ -90,16 +90,30 @@ def _require_whole(path: Path, encoded: bytes) -> tuple[int, int]:
     JPEG that ends in its end marker needs no second decoding; anything else is decoded once by Pillow,
     which is strict.
     """
-    from PIL import Image, UnidentifiedImageError
+    # Not Image.open: once ultralytics is imported, that function installs packages for a file it does not know.
+    from PIL.BmpImagePlugin import BmpImageFile
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+    from PIL.TiffImagePlugin import TiffImageFile
+    from PIL.WebPImagePlugin import WebPImageFile
 
+    signatures = (
+        (b"\xff\xd8\xff", JpegImageFile),
+        (b"\x89PNG\r\n", PngImageFile),
+        (b"BM", BmpImageFile),
+        (b"II*\x00", TiffImageFile),
+        (b"MM\x00*", TiffImageFile),
+        (b"RIFF", WebPImageFile),
+    )
+    decoder = next((kind for signature, kind in signatures if encoded.startswith(signature)), None)
+    if decoder is None:
+        raise _unreadable(path, "not an image")
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
+        with decoder(io.BytesIO(encoded)) as image:
             width, height = image.size
             upright = image.getexif().get(_EXIF_ORIENTATION, 1) not in _ROTATED
-            if not (image.format == "JPEG" and encoded.rstrip(b"\x00").endswith(_JPEG_END)):
+            if not (decoder is JpegImageFile and encoded.rstrip(b"\x00").endswith(_JPEG_END)):
                 image.load()
-    except UnidentifiedImageError:
-        raise _unreadable(path, "not an image") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise _unreadable(path, f"truncated or damaged ({error})") from error
     return (width, height) if upright else (height, width)

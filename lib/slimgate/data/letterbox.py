@@ -20,7 +20,9 @@ class Letterbox:
         width: of the original image, pixels.
         height: of the original image, pixels.
         size: side of the canvas, pixels.
-        scale: canvas pixels per original pixel.
+        scale_x: canvas pixels per original pixel. The two scales differ where the resized side was rounded
+            to a whole pixel: the exact way back needs both.
+        scale_y: canvas pixels per original pixel.
         left: canvas pixels between the canvas' and the image's left edge.
         top: canvas pixels between the canvas' and the image's top edge.
     """
@@ -28,20 +30,23 @@ class Letterbox:
     width: int
     height: int
     size: int
-    scale: float
+    scale_x: float
+    scale_y: float
     left: int
     top: int
 
     def to_original(self, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return boxes ``(n, 4)`` xyxy of the canvas as pixels of the original, clipped to its bounds."""
-        moved = (boxes - np.array([self.left, self.top] * 2, dtype=np.float32)) / np.float32(self.scale)
+        moved = boxes - np.array([self.left, self.top] * 2, dtype=np.float32)
+        moved /= np.array([self.scale_x, self.scale_y] * 2, dtype=np.float32)
         limits = np.array([self.width, self.height] * 2, dtype=np.float32)
         clipped: npt.NDArray[np.float32] = np.clip(moved, 0, limits).astype(np.float32, copy=False)
         return clipped
 
     def to_canvas(self, boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return boxes ``(n, 4)`` xyxy of the original image as pixels of the canvas."""
-        return boxes * self.scale + np.array([self.left, self.top] * 2, dtype=np.float64)
+        scales = np.array([self.scale_x, self.scale_y] * 2, dtype=np.float64)
+        return boxes * scales + np.array([self.left, self.top] * 2, dtype=np.float64)
 
 
 def plan_letterbox(width: int, height: int, size: int) -> tuple[Letterbox, tuple[int, int]]:
@@ -54,7 +59,16 @@ def plan_letterbox(width: int, height: int, size: int) -> tuple[Letterbox, tuple
     resized = max(round(width * scale), 1), max(round(height * scale), 1)
     left = round((size - resized[0]) / 2 - 0.1)
     top = round((size - resized[1]) / 2 - 0.1)
-    return Letterbox(width=width, height=height, size=size, scale=scale, left=left, top=top), resized
+    placement = Letterbox(
+        width=width,
+        height=height,
+        size=size,
+        scale_x=resized[0] / width,
+        scale_y=resized[1] / height,
+        left=left,
+        top=top,
+    )
+    return placement, resized
 
 
 def letterbox(image: npt.NDArray[np.uint8], size: int) -> tuple[npt.NDArray[np.uint8], Letterbox]:

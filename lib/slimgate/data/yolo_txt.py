@@ -58,10 +58,9 @@ def read_yolo(
             expected=f"files ending in {', '.join(sorted(IMAGE_SUFFIXES))} in images/",
             action="put the images there, or point at another folder",
         )
-    labels = [_label_path(image) for image in images]
-    _require_no_orphans(source, labels)
-    images, labels = images[:count], labels[:count]
-    parsed = _parse_labels(source, labels, len(names))
+    _require_no_orphans(source, images)
+    images = images[:count]
+    parsed = _parse_labels(source, [_label_path(image) for image in images], len(names))
     facts = inspect_images(str(source), images)
     rows = []
     for number, (path, table, fact) in enumerate(zip(images, parsed, facts, strict=True), start=1):
@@ -198,17 +197,22 @@ def _label_path(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _require_no_orphans(source: Path, labels: Sequence[Path]) -> None:
-    known = set(labels)
+def _require_no_orphans(source: Path, images: Sequence[Path]) -> None:
+    """Refuse label files in whose place among the images there is no image, listed or not."""
+    offenders = []
+    for folder in sorted({image.parent for image in images}):
+        labels = _label_path(folder / "any.jpg").parent
+        if labels == folder or not labels.is_dir():
+            continue
+        pictured = {image.stem for image in list_images(folder)}
+        offenders += [
+            label.name
+            for label in sorted(labels.glob("*.txt"))
+            if label.stem not in pictured and label.name != "classes.txt"
+        ]
     require_no_offenders(
         str(source),
-        [
-            label.name
-            for folder in sorted({label.parent for label in labels})
-            if folder.is_dir() and folder.name not in {"images", "."}
-            for label in sorted(folder.glob("*.txt"))
-            if label not in known and label.name != "classes.txt"
-        ],
+        offenders,
         found="annotations for images that are not there",
         expected="an image of the same name in images/ for every label file",
         action="add the images, or remove the label files",

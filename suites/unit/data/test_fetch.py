@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from pathlib import Path
+
+import platformdirs
+import pooch
+import pytest
+import requests
+from slimgate.data import fetch, load_dataset
+from slimgate.data import fetch as fetch_function
+from slimgate.data.fetch import DATA_VARIABLE, coco128_digests
+from slimgate.errors import InputError, UnavailableError, UsageError
+
+GIVEN = os.environ.get(DATA_VARIABLE, "")
+with_coco128 = pytest.mark.skipif(
+    not (GIVEN and (Path(GIVEN) / "coco128" / "instances_train2017.json").exists()),
+    reason="SLIMGATE_DATA does not hold coco128",
+)
+
+
+@pytest.fixture
+def no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Forget SLIMGATE_DATA and use an empty cache folder; return it."""
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_: str(tmp_path / "cache"))
+    return tmp_path / "cache" / "data"
+
+
+def test_unknown_name_lists_the_known() -> None:
+    with pytest.raises(
+        UsageError, match=r"did you mean 'yolov5n.pt'.*\n  expected: one of coco128, yolov5n.pt"
+    ):
+        fetch("yolov5.pt")
+
+
+def test_without_network_the_message_says_how_to_go_on(
+    no_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise requests.ConnectionError("no network")
+
+    monkeypatch.setattr(pooch, "retrieve", refuse)
+    for name, address in (
+        ("yolov5n.pt", "https://github.com/ultralytics/yolov5/releases/download/v7.0/yolov5n.pt"),
+        ("coco128", "https://github.com/ultralytics/assets/releases/download/v0.0.0/coco128.zip"),
+    ):
+        with pytest.raises(UnavailableError, match=f"{address} cannot be downloaded") as caught:
+            fetch(name)
+        assert f"set {DATA_VARIABLE} to the folder it is in" in str(caught.value)
+    assert [path for path in no_data.rglob("*") if path.is_file()] == []
+
+
+def test_download_with_another_hash_is_refused(no_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deliver(*_: object, **__: object) -> None:
+        raise ValueError("SHA256 hash of downloaded file does not match")
+
+    monkeypatch.setattr(pooch, "retrieve", deliver)
+    with pytest.raises(
+        UnavailableError, match=r"does not deliver the published file.*\n  expected: sha256 4f180cf2"
+    ):
+        fetch("yolov5n.pt")
+
+
+def test_given_file_with_other_content_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    (tmp_path / "yolov5n.pt").write_bytes(b"something else")
+    digest = hashlib.sha256(b"something else").hexdigest()[:12]
+    with pytest.raises(InputError, match=f"sha256 {digest}….*\n  expected: the official YOLOv5n checkpoint"):
+        fetch("yolov5n.pt")
+    (tmp_path / "coco128" / "images").mkdir(parents=True)
+    (tmp_path / "coco128" / "images" / "000000000009.jpg").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"128 of 128 images.*000000000009.jpg \(other content\)") as caught:
+        fetch("coco128")
+    assert "000000000025.jpg (not there)" in str(caught.value)
+    assert "and 118 more" in str(caught.value)
+
+
+def test_archive_is_unpacked_flat_and_checked(no_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deliver(_: str, *, known_hash: str | None, path: Path, fname: str) -> str:
+        with zipfile.ZipFile(path / fname, "w") as archive:
+            archive.writestr("coco128/README.txt", "hello")
+            archive.writestr("coco128/images/train2017/a.jpg", b"picture")
+            archive.writestr("coco128/labels/train2017/a.txt", b"0 .5 .5 1 1")
+        return str(path / fname)
+
+    monkeypatch.setattr(pooch, "retrieve", deliver)
+    # The function hides the module of its name in slimgate.data; its globals are the module's.
+    module = fetch_function.__globals__
+    monkeypatch.setitem(module, "coco128_digests", lambda: {"a.jpg": hashlib.sha256(b"picture").hexdigest()})
+    folder = fetch("coco128")
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*")) == [
+        "images/a.jpg",
+        "labels/a.txt",
+    ]
+    assert [path.name for path in no_data.iterdir()] == ["coco128"]
+    monkeypatch.setitem(module, "coco128_digests", lambda: {"a.jpg": "0" * 64})
+    with pytest.raises(InputError, match=r"a\.jpg \(other content\)"):
+        fetch("coco128")
+
+
+def test_manifest_names_128_images() -> None:
+    digests = coco128_digests()
+    assert len(digests) == 128
+    assert all(len(digest) == 64 for digest in digests.values())
+
+
+@with_coco128
+def test_coco128_has_its_annotations_and_crowds() -> None:
+    dataset = load_dataset("coco128")
+    assert len(dataset) == 128
+    assert sum(len(sample.boxes) for sample in dataset.samples) == 939
+    assert sum(int(sample.crowd.sum()) for sample in dataset.samples) == 10
+    assert sum(len(sample.boxes) == 0 for sample in dataset.samples) == 2
+    assert (len(dataset.class_names), dataset.category_ids[-1], dataset.notes) == (80, 90, "")
+
+
+@with_coco128
+def test_coco128_without_cocos_annotations_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    official = load_dataset("coco128")
+    (tmp_path / "coco128").mkdir()
+    for folder in ("images", "labels"):
+        (tmp_path / "coco128" / folder).symlink_to((Path(GIVEN) / "coco128" / folder).resolve())
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    dataset = load_dataset("coco128")
+    assert dataset.class_names == official.class_names
+    assert sum(len(sample.boxes) for sample in dataset.samples) == 929
+    assert "crowd regions and mask areas are missing" in dataset.notes
+    assert dataset.sha256 != official.sha256

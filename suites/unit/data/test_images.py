@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from slimgate.data import list_images, read_image
+from slimgate.data.images import inspect_image
+from slimgate.errors import InputError
+
+
+def gradient(width: int, height: int) -> np.ndarray:
+    ramp = np.linspace(0, 255, width, dtype=np.uint8)
+    return np.dstack(
+        [
+            np.tile(ramp, (height, 1)),
+            np.full((height, width), 7, np.uint8),
+            np.zeros((height, width), np.uint8),
+        ]
+    )
+
+
+def test_png_is_read_as_rgb(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(gradient(40, 30)).save(path)
+    np.testing.assert_array_equal(read_image(path), gradient(40, 30))
+
+
+def test_grey_and_transparent_pictures_become_three_channels(tmp_path: Path) -> None:
+    Image.new("L", (8, 6), 77).save(tmp_path / "grey.png")
+    Image.new("RGBA", (8, 6), (10, 20, 30, 255)).save(tmp_path / "alpha.png")
+    assert read_image(tmp_path / "grey.png")[0, 0].tolist() == [77, 77, 77]
+    assert read_image(tmp_path / "alpha.png")[0, 0].tolist() == [10, 20, 30]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_facts_agree_with_pixels_for_rotated_photographs(tmp_path: Path, orientation: int) -> None:
+    path = tmp_path / "photo.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(gradient(40, 30)).save(path, exif=exif)
+    facts = inspect_image(path)
+    assert read_image(path).shape == (facts.height, facts.width, 3)
+    assert (facts.width < facts.height) == (orientation in (6, 8))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tif"])
+@pytest.mark.parametrize("share", [0.5, 0.97])
+def test_truncated_file_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"cut.{suffix}"
+    noise = np.random.default_rng(0).integers(0, 255, (50, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    assert read_image(path).shape == (50, 60, 3)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(InputError, match=r"cut\.\w+: (truncated or damaged|not an image)"):
+        read_image(path)
+    with pytest.raises(InputError, match="replace the file"):
+        inspect_image(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b"", "the file is empty"), (b"hello" * 50, "not an image"), (None, "no such image")],
+)
+def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes | None, found: str) -> None:
+    path = tmp_path / "x.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=found):
+        read_image(path)
+
+
+def test_folder_listing_takes_images_only_and_sorts(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a.jpg", "notes.txt", "c.jpeg"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_images(tmp_path)] == ["a.jpg", "b.PNG", "c.jpeg"]
