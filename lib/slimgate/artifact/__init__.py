@@ -5,10 +5,14 @@ from slimgate.artifact.export import export_onnx
 from slimgate.artifact.fingerprint import compressed_bytes, hash_file
 from slimgate.artifact.half import convert_fp16
 from slimgate.artifact.head import float_head_nodes
+from slimgate.artifact.inspect import inspect_file
+from slimgate.artifact.inspection import Inspection, Layer
 from slimgate.artifact.load import artifact_from_file
 from slimgate.artifact.qdq import write_qdq
 
 __all__ = [
+    "Inspection",
+    "Layer",
     "artifact_from_file",
     "build_engine",
     "compressed_bytes",
@@ -16,5 +20,6 @@ __all__ = [
     "export_onnx",
     "float_head_nodes",
     "hash_file",
+    "inspect_file",
     "write_qdq",
 ]

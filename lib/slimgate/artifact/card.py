@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from slimgate.flow import Detector, Family, Json, Precision, Step
@@ -30,6 +30,7 @@ class Card:
         weights_sha256: of the detector's weights; empty when a foreign exporter did not say.
         head_nodes: ONNX names of the head's output convolutions.
         lineage: every step from the detector to this file.
+        facts: what was measured when the file was written and cannot be read from it again.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Card:
     weights_sha256: str
     head_nodes: tuple[str, ...] = ()
     lineage: tuple[Step, ...] = ()
+    facts: Mapping[str, Json] = field(default_factory=dict)
 
     @classmethod
     def of(cls, detector: Detector, *, batch: int, head_nodes: tuple[str, ...]) -> Card:
@@ -76,6 +78,7 @@ class Card:
             "weights_sha256": self.weights_sha256,
             "head_nodes": list(self.head_nodes),
             "lineage": [step.to_json() for step in self.lineage],
+            "facts": dict(self.facts),
         }
 
     @classmethod
@@ -99,6 +102,7 @@ class Card:
             weights_sha256=str(value["weights_sha256"]),
             head_nodes=tuple(value["head_nodes"]),
             lineage=tuple(Step.from_json(step) for step in value["lineage"]),
+            facts=dict(value["facts"]),
         )
 
     def to_metadata(self) -> dict[str, str]:

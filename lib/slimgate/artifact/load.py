@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from slimgate.artifact.fingerprint import hash_file
 from slimgate.artifact.graph import Graph, load_onnx
 from slimgate.artifact.precision import claimed_precision, precision_shares
 from slimgate.errors import InputError
-from slimgate.flow import Artifact, Json
+from slimgate.flow import Artifact
 
 
 def artifact_from_file(path: Path | str, *, build_s: float = 0.0) -> Artifact:
@@ -33,9 +32,7 @@ def artifact_from_file(path: Path | str, *, build_s: float = 0.0) -> Artifact:
     return artifact_from_model(path, model, build_s=build_s)
 
 
-def artifact_from_model(
-    path: Path, model: Any, *, build_s: float, facts: Mapping[str, Json] | None = None
-) -> Artifact:
+def artifact_from_model(path: Path, model: Any, *, build_s: float) -> Artifact:
     """Return the artifact of an ONNX file whose parsed content is at hand."""
     card = read_card(path, model)
     graph = Graph(model)
@@ -53,7 +50,7 @@ def artifact_from_model(
         size_bytes=path.stat().st_size,
         build_s=build_s,
         shares=shares,
-        facts={"nodes": len(graph.nodes), "convolutions": len(graph.convolutions()), **(facts or {})},
+        facts={"nodes": len(graph.nodes), "convolutions": len(graph.convolutions()), **card.facts},
         lineage=card.lineage,
     )
 

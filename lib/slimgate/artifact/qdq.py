@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from slimgate.artifact.fused import fused_share
 from slimgate.artifact.graph import Graph, load_onnx
 from slimgate.artifact.load import artifact_from_file, read_card, set_card
 from slimgate.artifact.placement import TARGETS, Placement, Target, place_pairs
@@ -58,10 +59,10 @@ def write_qdq(source: Artifact, plan: QuantizationPlan, path: Path, *, target: s
             "float_nodes": len(plan.float_nodes),
         },
     )
-    set_card(
-        model,
-        dataclasses.replace(card, precision=Precision.INT8, target=target, lineage=(*card.lineage, step)),
-    )
+    card = dataclasses.replace(card, precision=Precision.INT8, target=target, lineage=(*card.lineage, step))
+    if target == "x86":
+        card = dataclasses.replace(card, facts={"ort_int8_conv_share": fused_share(model)})
+    set_card(model, card)
     with replace_file(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
     return artifact_from_file(path, build_s=time.perf_counter() - started)

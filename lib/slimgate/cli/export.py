@@ -1,0 +1,260 @@
+"""``slimgate export``: one file for one target, in a precision that is proven."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from slimgate.flow import Artifact
+
+_EPILOG = """\
+examples:
+  slimgate export best.pt                                      best.onnx, FP32, any batch size
+  slimgate export best.pt --precision fp16                     half precision; inputs and outputs stay float32
+  slimgate export best.pt --precision int8 --calib data.yaml   INT8 for onnxruntime on x86
+  slimgate export best.pt --precision int8 --calib codes:calib --target openvino
+  slimgate export best.pt --precision fp16 --format engine --compute-capability 8.6
+  slimgate export best.pt --precision int8 --format engine --calib data.yaml
+
+INT8 is calibrated on training images (512 by default), never on the images it will be judged on: name those with
+--evaluated and the overlap is checked by content. The head stays in float. Targets of INT8: x86 (onnxruntime),
+openvino, tensorrt; the same Q/DQ file is not the same network in all of them, so each gets its own.
+
+An engine is built by tensorrt or, with no GPU at hand, ahead of time by tensorrt-rtx; it comes with a manifest,
+OUT.json, that belongs beside it. The share of convolution arithmetic per precision is printed: that is the proof.
+"""
+
+_KINDS = ("tensorrt", "tensorrt-rtx")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "export",
+        help="write an ONNX file or a TensorRT engine in FP32, FP16 or INT8",
+        description="Export a detector for deployment and say what precision the file is really in.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", type=Path, help="checkpoint (.safetensors, .pt) or FP32 .onnx"
+    )
+    parser.add_argument(
+        "--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="default: %(default)s"
+    )
+    parser.add_argument("--format", choices=("onnx", "engine"), default="onnx", help="default: %(default)s")
+    parser.add_argument(
+        "--target",
+        choices=("x86", "openvino", "tensorrt"),
+        help="whose INT8 to write (default: x86, and tensorrt for an engine)",
+    )
+    parser.add_argument("--calib", metavar="DATA", help="images for INT8: codes:calib, data.yaml, COCO .json")
+    parser.add_argument(
+        "--calib-count", type=int, default=512, metavar="N", help="how many (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--evaluated", metavar="DATA", help="the dataset it will be judged on, to be kept apart"
+    )
+    parser.add_argument(
+        "--observer",
+        choices=("minmax", "percentile"),
+        default="minmax",
+        help="how ranges are taken (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="fixed batch size, 0: any (default: 0 for onnx, 1 for an engine)",
+    )
+    parser.add_argument("--imgsz", type=int, metavar="PX", help="side of the square input (default: MODEL's)")
+    parser.add_argument("--opset", type=int, default=17, metavar="N", help="of ONNX (default: %(default)s)")
+    parser.add_argument("--kind", choices=_KINDS, help="what builds the engine (default: what is installed)")
+    parser.add_argument(
+        "--compute-capability", metavar="X.Y", help="GPU generation of an engine, such as 8.6"
+    )
+    parser.add_argument("-o", "--out", type=Path, metavar="OUT", help="default: beside MODEL, named for it")
+    parser.add_argument("--force", action="store_true", help="overwrite OUT")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export and print what was proven; returns 0."""
+    out = _output_path(args)
+    _check_options(args, out)
+    with tempfile.TemporaryDirectory(prefix="slimgate-export-") as folder:
+        artifact = _export(args, out, Path(folder))
+    _summarise(artifact)
+    return 0
+
+
+def _output_path(args: argparse.Namespace) -> Path:
+    if args.out is not None:
+        return Path(args.out)
+    parts = [args.model.stem]
+    if args.precision != "fp32":
+        parts.append(args.precision)
+    if args.precision == "int8" and args.format == "onnx":
+        parts.append(args.target or "x86")
+    return Path(args.model.with_name(f"{'-'.join(parts)}.{args.format}"))
+
+
+def _check_options(args: argparse.Namespace, out: Path) -> None:
+    from slimgate.errors import UsageError
+
+    if out.is_dir() or out.suffix != f".{args.format}":
+        raise UsageError(
+            f"--out {out}",
+            found="a directory" if out.is_dir() else f"suffix '{out.suffix}'",
+            expected=f"a file name that ends in .{args.format}",
+            action=f"write -o {out.with_suffix('') / 'model' if out.is_dir() else out.with_suffix('')}.{args.format}",
+        )
+    if out.exists() and not args.force:
+        raise UsageError(
+            f"--out {out}",
+            found="exists already",
+            expected="a new name",
+            action="choose another name with -o, or add --force to overwrite",
+        )
+    if args.precision == "int8" and args.calib is None:
+        raise UsageError(
+            "--precision int8",
+            found="no calibration images",
+            expected="--calib DATA: training images like those that will be seen",
+            action="add --calib with a data.yaml, a COCO .json, or codes:calib",
+        )
+    if args.format == "engine" and args.target not in (None, "tensorrt"):
+        raise UsageError(
+            f"--target {args.target}",
+            found="an engine runs in TensorRT",
+            expected="--target tensorrt",
+            action="leave --target out",
+        )
+
+
+def _export(args: argparse.Namespace, out: Path, folder: Path) -> Artifact:
+    from slimgate.artifact import build_engine, convert_fp16
+
+    final = args.format == "onnx"
+    fp32 = _fp32(args, out if final and args.precision == "fp32" else folder / "fp32.onnx")
+    path = out if final else folder / f"{args.precision}.onnx"
+    artifact = fp32
+    if args.precision == "fp16":
+        artifact = convert_fp16(fp32, path)
+    elif args.precision == "int8":
+        artifact = _quantize(args, fp32, path)
+    if final:
+        return artifact
+    return build_engine(
+        artifact,
+        out,
+        kind=args.kind or _installed_kind(),
+        compute_capability=args.compute_capability,
+        batch=1 if args.batch is None else args.batch,
+    )
+
+
+def _fp32(args: argparse.Namespace, path: Path) -> Artifact:
+    from slimgate.artifact import artifact_from_file, export_onnx
+    from slimgate.errors import UsageError
+    from slimgate.model import load_detector
+
+    if args.model.suffix.lower() == ".onnx":
+        if args.precision == "fp32" and args.format == "onnx":
+            raise UsageError(
+                str(args.model),
+                found="is ONNX already",
+                expected="another precision or format",
+                action="add --precision fp16 or int8, or --format engine",
+            )
+        return artifact_from_file(args.model)
+    detector = load_detector(args.model, image_size=args.imgsz)
+    # An engine's own profile fixes its batch; the graph below it stays free.
+    batch = args.batch or 0 if args.format == "onnx" else 0
+    return export_onnx(detector, path, batch=batch, opset=args.opset)
+
+
+def _quantize(args: argparse.Namespace, fp32: Artifact, path: Path) -> Artifact:
+    from slimgate.artifact import float_head_nodes, write_qdq
+    from slimgate.compress.quantize import plan_quantization
+    from slimgate.data import calibration_list, load_dataset
+
+    evaluated = load_dataset(args.evaluated) if args.evaluated else None
+    calibration = calibration_list(load_dataset(args.calib), count=args.calib_count, evaluated=evaluated)
+    plan = plan_quantization(
+        fp32.path,
+        _calibration_inputs(calibration.paths, fp32),
+        float_nodes=float_head_nodes(fp32),
+        calibration_sha256=calibration.sha256,
+        observer=args.observer,
+    )
+    target = args.target or ("tensorrt" if args.format == "engine" else "x86")
+    return write_qdq(fp32, plan, path, target=target)
+
+
+def _calibration_inputs(paths: tuple[Path, ...], fp32: Artifact) -> Iterator[npt.NDArray[np.float32]]:
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import track
+
+    from slimgate.data import batch_from_images, read_image
+
+    for path in track(
+        paths, description="calibrating", console=Console(stderr=True), transient=True, total=len(paths)
+    ):
+        images = batch_from_images([read_image(path)], fp32.image_size)[0]
+        yield np.repeat(images, fp32.batch or 1, axis=0)
+
+
+def _installed_kind() -> str:
+    from slimgate.artifact.trt import why_not_installed
+    from slimgate.errors import UnavailableError
+    from slimgate.runtime.gpu import why_no_gpu
+
+    installed = [kind for kind in _KINDS if why_not_installed(kind) is None]
+    # tensorrt proper builds only where a GPU is.
+    usable = [kind for kind in installed if kind != "tensorrt" or why_no_gpu() is None]
+    if not usable:
+        raise UnavailableError(
+            "--format engine",
+            found=f"installed: {', '.join(installed) or 'neither tensorrt nor tensorrt-rtx'}; no GPU"
+            if why_no_gpu()
+            else "neither tensorrt nor tensorrt-rtx is installed",
+            expected="tensorrt-rtx, or tensorrt with an NVIDIA GPU",
+            action="pip install slimgate[tensorrt-rtx]",
+        )
+    return usable[0]
+
+
+def _summarise(artifact: Artifact) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from slimgate.artifact import compressed_bytes
+
+    table = Table(show_header=False, title=artifact.path.name, title_justify="left")
+    table.add_row(
+        "size", f"{artifact.size_bytes / 1e6:.2f} MB ({compressed_bytes(artifact.path) / 1e6:.2f} zlib)"
+    )
+    table.add_row("target", artifact.target)
+    table.add_row("batch", str(artifact.batch or "any"))
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in sorted(artifact.shares.items()))
+    table.add_row("convolution MACs", shares)
+    fused = artifact.facts.get("ort_int8_conv_share")
+    if fused is not None:
+        table.add_row("of them INT8 kernels", f"{fused:.1%} in onnxruntime")
+    memory = artifact.facts.get("weight_memory_bytes")
+    if memory is not None:
+        table.add_row("weight memory", f"{memory / 1e6:.2f} MB")
+    table.add_row("built in", f"{artifact.build_s:.1f} s")
+    table.add_row("steps", ", ".join(step.operation for step in artifact.lineage) or "none")
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"wrote {artifact.path}", soft_wrap=True, markup=False)

@@ -1,0 +1,130 @@
+"""``slimgate inspect``: what a model file really is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from slimgate.artifact import Inspection
+
+_EPILOG = """\
+examples:
+  slimgate inspect best.onnx             is it INT8, and how much of it?
+  slimgate inspect best.pt --layers      every convolution: width, sparsity, alignment
+  slimgate inspect best.engine --json    everything, for a program
+  slimgate inspect best.onnx --text      the structure alone, to compare two files with diff
+
+Precision is the share of convolution arithmetic (MACs) that computes in it, read from the graph: a convolution is
+INT8 only if activation and weight both come through Q/DQ. Sparsity counts zeros in weights; it makes a dense
+network neither smaller nor faster. A width is odd when it is no multiple of 8 and not an output of the head.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "inspect",
+        help="precision shares, sparsity, channel widths, sizes and lineage of a file",
+        description="Look into a model file and say what it really is.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help=".safetensors, .pt, .onnx or .engine")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--text", action="store_true", help="print the canonical text of the structure")
+    parser.add_argument("--layers", action="store_true", help="list every layer")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Inspect and print; returns 0."""
+    from rich.console import Console
+
+    from slimgate.artifact import inspect_file
+
+    inspection = inspect_file(args.file)
+    if args.json:
+        sys.stdout.write(json.dumps(inspection.to_json(), indent=1) + "\n")
+    elif args.text:
+        sys.stdout.write(inspection.to_text())
+    else:
+        _print_summary(Console(highlight=False), inspection, layers=args.layers)
+    return 0
+
+
+def _print_summary(console: Console, inspection: Inspection, *, layers: bool) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    summary = Table(show_header=False, title=escape(inspection.file), title_justify="left")
+    summary.add_column()
+    summary.add_column(overflow="fold")
+    for label, value in _rows(inspection):
+        summary.add_row(label, escape(value))
+    console.print(summary)
+    if not layers:
+        return
+    table = Table(title="layers", title_justify="left")
+    for column in ("name", "kind", "in", "out", "kernel", "precision", "zeros", "width"):
+        table.add_column(column, justify="right" if column in ("in", "out", "zeros") else "left")
+    for layer in inspection.layers:
+        zeros = f"{1 - layer.nonzero / layer.weights:.1%}"
+        table.add_row(
+            escape(layer.name),
+            layer.kind,
+            str(layer.inputs),
+            str(layer.outputs),
+            layer.kernel,
+            layer.precision,
+            zeros,
+            layer.alignment,
+        )
+    console.print(table)
+
+
+def _rows(inspection: Inspection) -> list[tuple[str, str]]:
+    from slimgate.errors import name_offenders
+
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in sorted(inspection.shares.items()))
+    size = f"{inspection.size_bytes / 1e6:.2f} MB, {inspection.compressed_bytes / 1e6:.2f} MB after zlib"
+    classes = f"{len(inspection.class_names)}: {name_offenders(inspection.class_names)}"
+    rows = [
+        ("format", f"{inspection.format}, written for {inspection.target}"),
+        ("precision", f"claims {inspection.precision}; convolution MACs: {shares or 'not known'}"),
+        ("size", size),
+        ("input", f"{inspection.image_size} x {inspection.image_size}, batch {inspection.batch or 'any'}"),
+        ("classes", classes),
+    ]
+    if inspection.layers:
+        zeros = 1 - inspection.nonzero_weights / inspection.weights
+        rows.append(("weights", f"{inspection.weights:,}, {zeros:.2%} of them zero"))
+        rows.append(("widths", _widths(inspection)))
+    rows.append(("lineage", " > ".join(_describe_steps(inspection)) or "no recorded steps"))
+    rows += [(name.replace("_", " "), str(value)) for name, value in sorted(inspection.facts.items())]
+    rows.append(("sha256", inspection.sha256))
+    return rows
+
+
+def _widths(inspection: Inspection) -> str:
+    from slimgate.errors import name_offenders
+
+    odd = inspection.odd_layers
+    exempt = [layer.name for layer in inspection.layers if layer.alignment == "exempt"]
+    aligned = len(inspection.layers) - len(odd) - len(exempt)
+    text = f"{aligned} aligned to 8, {len(exempt)} outputs of the head exempt, {len(odd)} odd"
+    return text + (f": {name_offenders(f'{layer.name} ({layer.outputs})' for layer in odd)}" if odd else "")
+
+
+def _describe_steps(inspection: Inspection) -> list[str]:
+    steps = []
+    for step in inspection.lineage:
+        settings = ", ".join(f"{name} {value}" for name, value in step.settings.items() if value is not None)
+        steps.append(f"{step.operation} ({settings})" if settings else step.operation)
+    return steps
