@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, settings
 
 _FIXTURES = Path(__file__).parent / "fixtures"
 pytest_plugins = [
-    f"fixtures.{file.stem}" for file in sorted(_FIXTURES.glob("*.py")) if not file.stem.startswith("_")
+    "pytester",
+    *(f"fixtures.{file.stem}" for file in sorted(_FIXTURES.glob("*.py")) if not file.stem.startswith("_")),
 ]
 
 # ultralytics installs packages, downloads weights and writes into the home directory unless told not to.

@@ -13,6 +13,8 @@ pytest_plugins = (
     "slimgate.plugin.tiers",
     "slimgate.plugin.timing",
     "slimgate.plugin.selection",
+    "slimgate.plugin.study",
+    "slimgate.plugin.summary",
 )
 
 _MARKERS = (
@@ -61,7 +63,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     """Return the line that says which device the session ran on."""
-    return f"slimgate: {__version__}, gpu: {why_no_gpu() or 'yes'}"
+    from slimgate.measure import device_key
+
+    return f"slimgate: {__version__}, device {device_key()}, gpu: {why_no_gpu() or 'yes'}"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

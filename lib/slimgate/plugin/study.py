@@ -1,0 +1,168 @@
+"""The study behind the gate's tests: cases to parametrise over, one shared run, and the verdicts of a case."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from slimgate.errors import SlimgateError
+from slimgate.plugin.tiers import EXTRA_SECONDS
+from slimgate.plugin.timing import is_under_xdist
+
+if TYPE_CHECKING:
+    from slimgate.flow import Case
+    from slimgate.gate import Kind, RunFiles
+    from slimgate.study import Study
+
+CASE_FIXTURE = "gate_case"
+RUN_DIRECTORY = pytest.StashKey[Path]()
+_STUDY = pytest.StashKey["Study"]()
+_STUDY_SECONDS = pytest.StashKey[float]()
+
+VerdictCheck = Callable[["Case", "Kind"], None]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for ``gate_case`` once per case of the study; the case's id is the test's id."""
+    if CASE_FIXTURE in metafunc.fixturenames:
+        cases = chosen_study(metafunc.config).cases
+        metafunc.parametrize(CASE_FIXTURE, cases, ids=[str(case) for case in cases])
+
+
+@pytest.fixture(scope="session")
+def gate_study(pytestconfig: pytest.Config) -> Study:
+    """Return the study of ``--slimgate-study``."""
+    return chosen_study(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def study_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunFiles:
+    """Return the finished run: that of ``--slimgate-run``, or one that the whole session shares."""
+    from slimgate.gate import load_run
+
+    config = request.config
+    given = config.getoption("--slimgate-run")
+    began = time.monotonic()
+    try:
+        directory = Path(given) if given else _run_once(request.session, tmp_path_factory)
+        run = load_run(directory)
+        _check_study(run, chosen_study(config))
+    except SlimgateError as error:
+        pytest.fail(str(error), pytrace=False)
+    config.stash[_STUDY_SECONDS] = time.monotonic() - began
+    config.stash[RUN_DIRECTORY] = directory
+    if is_under_xdist(config):
+        config.workeroutput["slimgate_run"] = str(directory)  # type: ignore[attr-defined]
+    return run
+
+
+@pytest.fixture
+def assert_verdicts(study_run: RunFiles, pytestconfig: pytest.Config) -> VerdictCheck:
+    """Return a function that fails the test with the red verdicts of one kind that a case has."""
+    from slimgate.gate import WHOLE_CASE, is_red, kind_of
+
+    strict = pytestconfig.getoption("--strict-floors")
+    required = pytestconfig.getoption("--require")
+
+    def check(case: Case, kind: Kind) -> None:
+        def concerns(metric: str) -> bool:
+            return metric == WHOLE_CASE or kind_of(metric) == kind
+
+        judgement = study_run.judgement
+        verdicts = [one for one in judgement.verdicts if one.case == case and concerns(one.metric)]
+        gaps = [one for one in judgement.not_proven if one.case == case and concerns(one.metric)]
+        red = [one.message for one in verdicts if is_red(one, strict_floors=strict)]
+        if kind == "latency" and "timing" in required:
+            red += [f"{case} {gap.metric}: --require timing: {gap.reason}" for gap in gaps]
+        if red:
+            pytest.fail("\n\n".join(red), pytrace=False)
+        if not verdicts and gaps:
+            pytest.skip(f"not proven: {gaps[0].reason}")
+        if not verdicts and kind == "latency":
+            pytest.skip("not proven: the study requires no latency floor, and there is none for this case")
+        if not verdicts:
+            pytest.fail(f"{case}: the gate judged nothing about its {kind}", pytrace=False)
+
+    return check
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> object:
+    """Note how many seconds of a test were the shared run, so that no suite is blamed for it."""
+    report = yield
+    seconds = item.config.stash.get(_STUDY_SECONDS, None)
+    if seconds is not None and report.when == "setup":  # type: ignore[attr-defined]
+        report.user_properties.append((EXTRA_SECONDS, seconds))  # type: ignore[attr-defined]
+        del item.config.stash[_STUDY_SECONDS]
+    return report
+
+
+def chosen_study(config: pytest.Config) -> Study:
+    """Return the study of this session, parsed once.
+
+    Raises:
+        pytest.UsageError: the study file cannot be used.
+    """
+    if _STUDY not in config.stash:
+        from slimgate.study import BUILT_IN, load_study
+
+        try:
+            config.stash[_STUDY] = load_study(config.getoption("--slimgate-study") or BUILT_IN)
+        except SlimgateError as error:
+            raise pytest.UsageError(str(error)) from None
+    return config.stash[_STUDY]
+
+
+def _run_once(session: pytest.Session, factory: pytest.TempPathFactory) -> Path:
+    """Run the study in one process of the session; the others wait for it and share its directory."""
+    from filelock import FileLock
+
+    from slimgate.study import run_study
+    from slimgate.study.spec import golden_folder
+
+    study = chosen_study(session.config)
+    under_xdist = is_under_xdist(session.config)
+    base = factory.getbasetemp().parent if under_xdist else factory.getbasetemp()
+    directory = base / f"study-{study.id}"
+    failure = base / f"study-{study.id}.failed"
+    with FileLock(base / f"study-{study.id}.lock"):
+        if failure.exists():
+            pytest.fail(failure.read_text(encoding="utf-8"), pytrace=False)
+        if not directory.exists():
+            try:
+                run_study(
+                    study,
+                    directory,
+                    golden=golden_folder(study),
+                    expression=_expression(session, study),
+                    timing=not under_xdist,
+                )
+            except SlimgateError as error:
+                failure.write_text(str(error), encoding="utf-8")
+                raise
+    return directory
+
+
+def _expression(session: pytest.Session, study: Study) -> str:
+    """Return the ``-k`` expression for the cases that the selected tests need; empty when it is all of them."""
+    parameters = [getattr(getattr(item, "callspec", None), "params", {}) for item in session.items]
+    needed = {str(values[CASE_FIXTURE]) for values in parameters if CASE_FIXTURE in values}
+    every = [str(case) for case in study.cases]
+    return "" if not needed or needed == set(every) else " or ".join(case for case in every if case in needed)
+
+
+def _check_study(run: RunFiles, study: Study) -> None:
+    from slimgate.errors import InputError
+
+    found = run.run.get("study", {}).get("id")
+    if found != study.id:
+        raise InputError(
+            str(run.directory),
+            found=f"a run of study '{found}'",
+            expected=f"a run of study '{study.id}'",
+            action="name the run's study with --slimgate-study, or another run with --slimgate-run",
+        )
