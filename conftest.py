@@ -6,7 +6,11 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+# One fixture module imports another, so all must be announced before the first is imported.
+pytest.register_assert_rewrite("fixtures")
 
 _FIXTURES = Path(__file__).parent / "fixtures"
 pytest_plugins = [
