@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ from slimgate.measure.metrics import metric_for
 if TYPE_CHECKING:
     from slimgate.data import Dataset
     from slimgate.detect import Detections, Protocol
-    from slimgate.measure import PairResult
     from slimgate.runtime import Runner
 
 _COCO_METRICS = (("map50_95", "AP"), ("map50", "AP50"), ("map75", "AP75"))
@@ -164,27 +162,21 @@ def _latency(
     )
 
 
-def control_complaint(control: PairResult, budget: float | None) -> str:
-    """Return why the machine cannot judge a latency budget, or nothing.
+def artifact_record(artifact: Artifact) -> dict[str, Json]:
+    """Return the ``artifact`` part of a case record."""
+    from slimgate.artifact import compressed_bytes
 
-    The A/A control times the baseline against itself. If it is off by more than half of what the budget asks
-    for, the machine itself is the larger effect.
-
-    Args:
-        control: the A/A measurement.
-        budget: the highest ratio that passes, or None when there is none.
-    """
-    if budget is None:
-        return ""
-    # A budget of "not slower" asks for no difference at all; 5 % is then the smallest effect worth a verdict.
-    asked = max(abs(math.log(budget)), math.log(1.05))
-    off = abs(math.log(control.ratio))
-    if off <= asked / 2:
-        return ""
-    return (
-        f"the A/A control is off by {math.expm1(off):.1%}, more than half of the {math.expm1(asked):.1%} that the "
-        f"budget {budget:g} asks for: this machine is too busy to judge"
-    )
+    return {
+        "file": artifact.path.name,
+        "format": artifact.format,
+        "target": artifact.target,
+        "sha256": artifact.sha256,
+        "size_bytes": artifact.size_bytes,
+        "compressed_bytes": compressed_bytes(artifact.path),
+        "build_s": artifact.build_s,
+        "shares": dict(artifact.shares),
+        "facts": dict(artifact.facts),
+    }
 
 
 def count_model(detector: Detector) -> dict[str, Json]:

@@ -7,7 +7,8 @@ import math
 import pytest
 from slimgate.flow import Case
 from slimgate.measure import PairResult
-from slimgate.study.measuring import control_complaint, list_measurements
+from slimgate.study.measuring import list_measurements
+from slimgate.study.timing import control_complaint
 
 CASE = Case(study="s", variant="v", runtime="onnxruntime")
 RECORD = {

@@ -1,0 +1,90 @@
+"""What a study needs before anything is compressed: weights, images, calibration, protocol; all checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slimgate.flow import Case, Precision
+from slimgate.study.build import Builder, load_weights
+from slimgate.study.spec import Study, VariantSpec
+from slimgate.study.store import Store
+
+if TYPE_CHECKING:
+    from slimgate.data import Dataset
+    from slimgate.detect import Protocol
+    from slimgate.runtime import Runner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A study whose inputs were loaded and found usable.
+
+    Attributes:
+        study: the study.
+        dataset: the evaluated images.
+        protocol: how they are evaluated.
+        builder: makes and keeps the artifacts.
+    """
+
+    study: Study
+    dataset: Dataset
+    protocol: Protocol
+    builder: Builder
+
+    def open(self, spec: VariantSpec, runtime: str) -> Runner:
+        """Return a runner over the artifact of a variant, any batch size, the study's threads."""
+        from slimgate.runtime import get_runtime
+
+        artifact = self.builder.artifact(spec, runtime)
+        return get_runtime(runtime).open(artifact, batch=0, threads=self.study.threads)
+
+
+def prepare_study(
+    study: Study,
+    cases: Collection[Case],
+    *,
+    store: Store | None = None,
+    progress: Callable[[int, int, str], object] = lambda done, total, note: None,
+) -> Prepared:
+    """Load and check everything the selected cases of a study need.
+
+    Args:
+        study: the study.
+        cases: the selected cases; calibration images are only read when one of them is INT8.
+        store: where artifacts are kept.
+        progress: is told what is being read.
+
+    Raises:
+        InputError: weights or data cannot be used, or do not fit together.
+        UnavailableError: they would have to be fetched and cannot be.
+    """
+    from slimgate.data import calibration_list, check_class_names, check_image_size, load_dataset
+    from slimgate.detect import Protocol
+
+    progress(0, 3, "weights")
+    detector = load_weights(study.resolve(study.weights), study.image_size)
+    check_image_size(detector.image_size, detector.stride)
+    protocol = Protocol(image_size=detector.image_size, **study.protocol)
+    progress(1, 3, study.evaluation)
+    dataset = load_dataset(study.resolve(study.evaluation), count=study.images)
+    check_class_names(detector.class_names, dataset)
+    calibration = None
+    specs = {str(case): spec for case, spec, _ in expand_cases(study)}
+    if any(specs[str(case)].precision is Precision.INT8 for case in cases):
+        progress(2, 3, study.calibration)
+        images = load_dataset(study.resolve(study.calibration), count=study.calibration_images)
+        calibration = calibration_list(images, count=study.calibration_images, evaluated=dataset)
+    builder = Builder(study=study, detector=detector, calibration=calibration, store=store or Store())
+    progress(3, 3, "")
+    return Prepared(study=study, dataset=dataset, protocol=protocol, builder=builder)
+
+
+def expand_cases(study: Study) -> list[tuple[Case, VariantSpec, str]]:
+    """Return every case of a study with its variant and runtime name."""
+    return [
+        (Case(study=study.id, variant=spec.name, runtime=spec.runtime_label(runtime)), spec, runtime)
+        for spec in study.variants
+        for runtime in spec.runtimes
+    ]

@@ -1,0 +1,70 @@
+"""One selected case on its way through the stages of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from slimgate.errors import SlimgateError
+from slimgate.flow import Artifact, Case, Json
+from slimgate.study.spec import Study, VariantSpec
+
+if TYPE_CHECKING:
+    from slimgate.detect import Detections
+
+
+@dataclass
+class CaseWork:
+    """What is known so far about one case.
+
+    Attributes:
+        case: the case.
+        spec: its variant.
+        runtime: its runtime's name.
+        artifact: the file, once built.
+        record: the case record as far as it goes.
+        deployed: detections at the deployed confidence, one per image.
+        everything: detections down to the protocol's confidence, one per image.
+        not_proven: why it could not be run here.
+        failed: why it broke.
+    """
+
+    case: Case
+    spec: VariantSpec
+    runtime: str
+    artifact: Artifact | None = None
+    record: dict[str, Json] = field(default_factory=dict)
+    deployed: Sequence[Detections] = ()
+    everything: Sequence[Detections] = ()
+    not_proven: str = ""
+    failed: str = ""
+
+    @property
+    def measurable(self) -> bool:
+        """Whether it has a file that this machine can run."""
+        return self.artifact is not None and not self.not_proven and not self.failed
+
+    def fail(self, error: SlimgateError) -> None:
+        """Note why the case broke; the run goes on and the gate calls it INVALID."""
+        self.failed = one_line(error)
+        self.record["failed"] = self.failed
+
+    def leave_out(self, reason: str) -> None:
+        """Note why the case cannot be run on this machine."""
+        self.not_proven = reason
+        self.record["not_proven"] = reason
+
+
+def one_line(error: SlimgateError) -> str:
+    """Return an error's message on one line."""
+    return "; ".join(line.strip() for line in str(error).splitlines())
+
+
+def find_reference(study: Study, works: Sequence[CaseWork], work: CaseWork) -> CaseWork | None:
+    """Return the FP32 case that a case is compared with: that of the same runtime, else the study's first."""
+    measurable = [one for one in works if one.spec is study.reference and one.measurable]
+    if work.spec is not study.reference:
+        same = [one for one in measurable if one.runtime == work.runtime.removesuffix("-bf16")]
+        measurable = same or measurable
+    return measurable[0] if measurable else None
