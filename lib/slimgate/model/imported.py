@@ -75,7 +75,7 @@ def imported_from_object(loaded: object, *, subject: str) -> Imported:
         tensors=tensors,
         yaml=yaml,
         class_names=_class_names(getattr(root, "names", None), yaml, subject),
-        training=_training(checkpoint),
+        training=_training(checkpoint, root),
     )
 
 
@@ -128,7 +128,9 @@ def rebuild(
 
     module, differing = build()
     if differing:
-        architecture["activation"] = Counter(differing.values()).most_common(1)[0][0]
+        stored = (text_from_activation(layer, layer.class_name) for layer in imported.layers.values())
+        texts = Counter(text for text in stored if text not in (None, "nn.Identity()"))
+        architecture["activation"] = texts.most_common(1)[0][0]
         module, differing = build()
     if differing:
         architecture["activations"] = differing
@@ -210,12 +212,14 @@ def _class_names(names: object, yaml: Mapping[str, Json], subject: str) -> tuple
     return tuple(names)
 
 
-def _training(checkpoint: Mapping[str, object]) -> dict[str, Json]:
+def _training(checkpoint: Mapping[str, object], root: StandIn) -> dict[str, Json]:
     """Return the plain values that a checkpoint says of its training."""
     keys = ("epoch", "date", "version", "best_fitness")
     found = {key: checkpoint.get(key) for key in keys}
     record: dict[str, Json] = {k: v for k, v in found.items() if isinstance(v, (str, int, float))}
-    settings = checkpoint.get("train_args") or checkpoint.get("opt")
+    settings = checkpoint.get("train_args") or checkpoint.get("opt") or root.__dict__.get("args")
+    if isinstance(settings, StandIn):
+        settings = settings.__dict__
     if isinstance(settings, dict):
         plain = {
             k: v for k, v in settings.items() if isinstance(v, (bool, int, float)) and isinstance(k, str)

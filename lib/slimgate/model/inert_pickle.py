@@ -87,10 +87,10 @@ def read_inert(path: Path) -> object:
         with _loading, torch.serialization.safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile pickle can fail in any way
-        reason = str(error).strip().splitlines()
+        reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]
         raise InputError(
             path.name,
-            found=f"a damaged checkpoint ({type(error).__name__}: {reason[0][:120] if reason else ''})",
+            found=f"a damaged checkpoint ({type(error).__name__}: {reason[:120]})",
             expected="a .pt that PyTorch can read without running its pickle",
             action="download or save it again",
         ) from error
@@ -107,8 +107,16 @@ def _named_globals(path: Path) -> set[str]:
         return _zip_globals(path)
     with path.open("rb") as stream:
         found, damage = _scan(stream, _LEGACY_PICKLES)
-    if damage is None or any(not _is_known(name) for name in found):
+    if any(not _is_known(name) for name in found):
         return found
+    if damage is None:
+        # Its pickle holds the source text of classes, which weights_only refuses; YOLOv5 v4.0 needed 1.7.
+        raise InputError(
+            path.name,
+            found="a checkpoint in the format of PyTorch before 1.6",
+            expected="the zip format that every YOLOv5 from v4.0 on writes",
+            action="load it once with the code that wrote it and save it with a newer PyTorch",
+        )
     if start[:1] == b"\x80":
         raise _cut_off(path) from damage
     pointer = start.startswith(b"version https://git-lfs")

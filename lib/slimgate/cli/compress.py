@@ -1,0 +1,128 @@
+"""``slimgate compress``: change a detector's weights and save it as a new checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slimgate.flow import Detector
+
+_EPILOG = """\
+operations (applied in the order given, each recorded in the new checkpoint's lineage):
+  prune:RATIO[,scope=global|layer]   set the smallest weights to zero, RATIO from 0 to 1
+                                     global (default): of all weights together
+                                     layer: of each layer's own, as YOLOv5's prune(model, amount)
+
+examples:
+  slimgate compress yolov5n.pt --op prune:0.3 -o yolov5n-prune30
+  slimgate compress best.pt --op prune:0.5,scope=layer -o out/best-prune50 --half
+  slimgate compress codes.safetensors --op prune:0.2 --op prune:0.4 -o codes-prune40 --force
+
+Writes OUT.safetensors and OUT.json. Zeros neither shrink a dense file nor speed up a dense network: they show
+in the non-zero count and in the size after compression. Find out what they cost with slimgate val, or slimgate study.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "compress",
+        help="prune a detector and save it as a new checkpoint",
+        description="Apply operations to a detector and save the result as a slimgate checkpoint.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", type=Path, help=".safetensors, YOLOv5 .pt or ultralytics .pt"
+    )
+    parser.add_argument(
+        "--op",
+        dest="operations",
+        metavar="OPERATION",
+        action="append",
+        required=True,
+        help="such as prune:0.3; repeat for several",
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="OUT",
+        type=Path,
+        required=True,
+        help="checkpoint to write, with or without suffix",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="side of the network input to record (default: MODEL's)",
+    )
+    parser.add_argument("--half", action="store_true", help="store the weights as float16, at half the size")
+    parser.add_argument("--force", action="store_true", help="overwrite OUT")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compress and save; returns 0."""
+    from rich.console import Console
+
+    from slimgate.compress import apply_operations, parse_operation
+    from slimgate.model import checkpoint_paths, load_detector, save_checkpoint
+
+    steps = [parse_operation(text) for text in args.operations]
+    _refuse_overwriting(args.out, checkpoint_paths(args.out), force=args.force)
+    console = Console(stderr=True, highlight=False)
+    with console.status(f"loading {args.model.name}"):
+        before = load_detector(args.model, image_size=args.image_size)
+    with console.status(f"applying {', '.join(args.operations)}"):
+        after = apply_operations(before, steps)
+        written = save_checkpoint(after, args.out, storage="float16" if args.half else "float32")
+    # What is reported is what a user of the file gets, float16 rounding included.
+    _summarise(before, load_detector(written), written)
+    return 0
+
+
+def _refuse_overwriting(out: Path, files: tuple[Path, ...], *, force: bool) -> None:
+    from slimgate.errors import UsageError
+
+    if out.is_dir():
+        raise UsageError(
+            f"--out {out}",
+            found="a directory",
+            expected="the new checkpoint's file name",
+            action=f"write -o {out / 'compressed'}",
+        )
+    existing = [file.name for file in files if file.exists()]
+    if existing and not force:
+        raise UsageError(
+            f"--out {out}",
+            found=f"{' and '.join(existing)} exists already",
+            expected="a new name",
+            action="choose another name, or add --force to overwrite",
+        )
+
+
+def _summarise(before: Detector, after: Detector, written: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from slimgate.artifact import compressed_bytes
+    from slimgate.model import count_flops, count_parameters
+
+    table = Table(title=f"{before.name} → {written.name}")
+    for column in ("", "before", "after"):
+        table.add_column(column, justify="right" if column else "left")
+    counts = [count_parameters(detector.module) for detector in (before, after)]
+    table.add_row("parameters", *(f"{count.total:,}" for count in counts))
+    table.add_row("non-zero parameters", *(f"{count.nonzero:,}" for count in counts))
+    flops = (count_flops(detector) / 1e9 for detector in (before, after))
+    table.add_row(f"GFLOPs at {after.image_size}", *(f"{value:.2f}" for value in flops))
+    table.add_row("file, MB", "", f"{written.stat().st_size / 1e6:.2f}")
+    table.add_row("file after zlib, MB", "", f"{compressed_bytes(written) / 1e6:.2f}")
+    console = Console(highlight=False)
+    console.print(table)
+    lineage = ", ".join(step.operation for step in after.lineage)
+    console.print(f"weights sha256 {after.weights_sha256[:12]}…, lineage: {lineage}")
+    console.print(f"wrote {written} and {written.with_suffix('.json').name}", soft_wrap=True, markup=False)
