@@ -110,7 +110,7 @@ def test_one_changed_bit_is_noticed(saved: Path) -> None:
     content = bytearray(saved.read_bytes())
     content[-100] ^= 1
     saved.write_bytes(content)
-    with pytest.raises(InputError, match="which tiny.v1.json records"):
+    with pytest.raises(InputError, match=r"which tiny\.v1\.json records"):
         load_detector(saved)
 
 

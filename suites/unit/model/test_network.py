@@ -159,7 +159,7 @@ def test_folding_equals_what_ultralytics_folds(tiny_detector: Detector) -> None:
     oracle = DetectionModel(copy.deepcopy(tiny_detector.architecture), ch=3, nc=3, verbose=False)
     oracle.load_state_dict(tiny_detector.module.state_dict())
     oracle.eval().fuse(verbose=False)
-    ours = {n: p for n, p in fuse_batchnorm(tiny_detector.module).named_parameters()}
+    ours = dict(fuse_batchnorm(tiny_detector.module).named_parameters())
     theirs = dict(oracle.named_parameters())
     assert set(ours) == set(theirs)
     for name in ours:
