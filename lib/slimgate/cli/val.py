@@ -85,6 +85,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "--batch", found=str(args.batch), expected="at least 1 image", action="use --batch 1 or more"
         )
+    if args.json is not None:
+        # Before minutes of evaluation, not after: an unwritable place is told at once.
+        args.json.parent.mkdir(parents=True, exist_ok=True)
     opened = open_model(args.model, runtime=args.runtime, image_size=args.imgsz)
     protocol = Protocol(image_size=opened.image_size, iou=args.iou, deployed_conf=args.conf)
     with opened.runner as runner:
@@ -186,7 +189,6 @@ def _write_lines(lines: list[str]) -> None:
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write the file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         unfinished.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
