@@ -1,0 +1,199 @@
+"""Accuracy as tables: COCO's 12 numbers, counts, classes, sizes of objects, IoU thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slimgate.report.numbers import NONE, show_change, show_count, show_fraction, show_percent
+from slimgate.report.rows import Row
+from slimgate.report.table import Cell, Column, Table, number_cell, text_cell
+
+COCO_NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+_HINTS = (
+    "precision, IoU .50 to .95",
+    "precision at IoU .50",
+    "precision at IoU .75",
+    "precision, small objects (below 32² pixels)",
+    "precision, medium objects",
+    "precision, large objects (above 96² pixels)",
+    "recall, 1 detection per image",
+    "recall, 10 detections per image",
+    "recall, 100 detections per image",
+    "recall, small objects",
+    "recall, medium objects",
+    "recall, large objects",
+)
+_COUNTED = (
+    Column(title="Objects", hint="in the ground truth, crowd regions not counted"),
+    Column(title="TP", hint="detections that match an object"),
+    Column(title="FP", hint="detections that match none"),
+    Column(title="FN", hint="objects without a detection of their own"),
+    Column(title="Precision", hint="TP / (TP + FP)"),
+    Column(title="Recall", hint="TP / objects"),
+    Column(title="F1", hint="harmonic mean of precision and recall"),
+    Column(
+        title="Miss rate",
+        hint="share of the objects that no detection of their class overlaps by the matching IoU",
+    ),
+    Column(title="Partial", hint="missed objects that a detection of their class covers only in part"),
+)
+_COUNTED_KEYS = ("instances", "tp", "fp", "fn", "precision", "recall", "f1", "miss_rate", "partial")
+_WHOLE_KEYS = ("instances", "tp", "fp", "fn", "partial")
+
+
+def coco_table(rows: Sequence[Row]) -> Table | None:
+    """Return COCO's 12 numbers of every case that was evaluated, or None."""
+    evaluated = [row for row in rows if row.record.get("accuracy")]
+    if not evaluated:
+        return None
+    columns = [Column(title=name, hint=hint) for name, hint in zip(COCO_NUMBERS, _HINTS, strict=True)]
+    return Table(
+        caption="COCO's 12 numbers",
+        columns=[Column(title="Case", numeric=False), *columns],
+        rows=[
+            [
+                text_cell(row.name),
+                *(number_cell(row.number("accuracy", "coco", name), _three_digits) for name in COCO_NUMBERS),
+            ]
+            for row in evaluated
+        ],
+    )
+
+
+def totals_table(rows: Sequence[Row]) -> Table | None:
+    """Return the counts over all classes of every case, or None."""
+    counted = [row for row in rows if row.record.get("confusion")]
+    if not counted:
+        return None
+    return Table(
+        caption="All classes together",
+        columns=[
+            Column(title="Case", numeric=False),
+            *_COUNTED,
+            Column(
+                title="Score shift",
+                hint="mean score of matched detections minus that of FP32 on the same runtime",
+            ),
+        ],
+        rows=[
+            [
+                text_cell(row.name),
+                *_counted_cells(row.record["confusion"].get("all", {})),
+                number_cell(row.number("score_shift", "mean"), show_change),
+            ]
+            for row in counted
+        ],
+    )
+
+
+def class_tables(rows: Sequence[Row]) -> list[tuple[Row, Table]]:
+    """Return a table per case, a line per class."""
+    return [(row, _class_table(row)) for row in rows if row.record.get("confusion", {}).get("per_class")]
+
+
+def size_table(rows: Sequence[Row]) -> Table | None:
+    """Return AP and AR by size of the objects, or None."""
+    names = ("APs", "APm", "APl", "ARs", "ARm", "ARl")
+    evaluated = [
+        row for row in rows if any(row.number("accuracy", "coco", name) is not None for name in names)
+    ]
+    if not evaluated:
+        return None
+    return Table(
+        caption="Accuracy by size of the object",
+        columns=[
+            Column(title="Case", numeric=False),
+            *(
+                Column(title=f"{kind} {size}", hint=hint)
+                for kind in ("AP", "AR")
+                for size, hint in (
+                    ("small", "below 32² pixels"),
+                    ("medium", "32² to 96² pixels"),
+                    ("large", "above 96² pixels"),
+                )
+            ),
+        ],
+        rows=[
+            [text_cell(row.name), *(_share_cell(row.number("accuracy", "coco", name)) for name in names)]
+            for row in evaluated
+        ],
+    )
+
+
+def iou_table(rows: Sequence[Row]) -> Table | None:
+    """Return AP at every IoU threshold, or None."""
+    evaluated = [row for row in rows if row.record.get("accuracy", {}).get("ap_by_iou")]
+    if not evaluated:
+        return None
+    thresholds = list_thresholds(evaluated)
+    return Table(
+        caption="AP by IoU threshold",
+        columns=[Column(title="Case", numeric=False), *(Column(title=name) for name in thresholds)],
+        rows=[
+            [
+                text_cell(row.name),
+                *(
+                    number_cell(row.number("accuracy", "ap_by_iou", name), _three_digits)
+                    for name in thresholds
+                ),
+            ]
+            for row in evaluated
+        ],
+    )
+
+
+def list_thresholds(rows: Sequence[Row]) -> list[str]:
+    """Return the IoU thresholds that AP is known at, ascending, as the records name them."""
+    names = {name for row in rows for name in row.record["accuracy"]["ap_by_iou"]}
+    return sorted(names, key=float)
+
+
+def _class_table(row: Row) -> Table:
+    confusion = row.record["confusion"]
+    average = row.record.get("accuracy", {}).get("per_class", {})
+
+    def line(name: str, counts: Mapping[str, Any], ap: float | None, ap50: float | None) -> list[Cell]:
+        return [
+            text_cell(name),
+            number_cell(ap, _three_digits),
+            number_cell(ap50, _three_digits),
+            *_counted_cells(counts),
+        ]
+
+    rows = [
+        line(name, counts, average.get(name, {}).get("ap"), average.get(name, {}).get("ap50"))
+        for name, counts in confusion["per_class"].items()
+    ]
+    if confusion.get("all"):
+        overall = row.number("accuracy", "coco", "AP"), row.number("accuracy", "coco", "AP50")
+        rows.append(line("all classes", confusion["all"], *overall))
+    return Table(
+        caption=f"{row.name} by class",
+        columns=[
+            Column(title="Class", numeric=False),
+            Column(title="AP", hint="IoU .50 to .95"),
+            Column(title="AP50", hint="IoU .50"),
+            *_COUNTED,
+        ],
+        rows=rows,
+    )
+
+
+def _counted_cells(counts: Mapping[str, Any]) -> list[Cell]:
+    return [
+        number_cell(counts.get(key), show_count if key in _WHOLE_KEYS else _rate(key))
+        for key in _COUNTED_KEYS
+    ]
+
+
+def _rate(key: str) -> Any:
+    return (lambda value: show_percent(value, 2)) if key == "miss_rate" else _three_digits
+
+
+def _three_digits(value: float | None) -> str:
+    return show_fraction(value, 3)
+
+
+def _share_cell(value: float | None) -> Cell:
+    return Cell(text=NONE) if value is None else number_cell(value, _three_digits, share=value)

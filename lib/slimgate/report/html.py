@@ -1,0 +1,90 @@
+"""``report.html``: one file that needs no network, no fonts and, but for sorting, no script."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from slimgate.flow import Status, Verdict
+from slimgate.gate import RunFiles
+from slimgate.report import accuracy, plots, provenance, sizes, times
+from slimgate.report.overview import deployed_confidence, main_table, summarise_run
+from slimgate.report.panels import list_pictures
+from slimgate.report.rows import Row, baseline_row, list_rows, sort_worst_first
+from slimgate.report.tradeoff import tradeoff_plots
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_FEW_MESSAGES = 8
+_FEW_CLASSES = 12
+
+
+def render_html(files: RunFiles) -> str:
+    """Return the page of a run; the same run gives the same bytes."""
+    rows = list_rows(files)
+    template = _environment().get_template("report.html.jinja")
+    return template.render(_context(files, rows)) + "\n"
+
+
+def render_template(name: str, **context: Any) -> str:
+    """Return a template of this room, filled in."""
+    return _environment().get_template(name).render(**context)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _context(files: RunFiles, rows: list[Row]) -> dict[str, Any]:
+    judgement = files.judgement
+    loud = [(row, messages) for row in sort_worst_first(rows) if (messages := _loud_messages(row))]
+    class_tables = accuracy.class_tables(rows)
+    return {
+        "style": Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        "script": Markup((_TEMPLATES / "sort.js.jinja").read_text(encoding="utf-8")),
+        "run": files.run,
+        "study": files.run["study"],
+        "headline": summarise_run(files, rows),
+        "main": main_table(rows),
+        "baseline": baseline_row(rows),
+        "has_sparse": any(row.is_sparse for row in rows),
+        "messages": loud,
+        "messages_open": sum(len(messages) for _, messages in loud) <= _FEW_MESSAGES,
+        "variants": {row.case.variant: row.about for row in rows if row.about},
+        "gaps": judgement.not_proven,
+        "latency_plots": tradeoff_plots(rows),
+        "coco": accuracy.coco_table(rows),
+        "pruning_plots": plots.pruning_plots(rows),
+        "totals": accuracy.totals_table(rows),
+        "conf": deployed_confidence(rows),
+        "class_tables": class_tables,
+        "classes_open": len(files.run["class_names"]) <= _FEW_CLASSES,
+        "iou_plots": plots.iou_plots(rows),
+        "iou": accuracy.iou_table(rows),
+        "by_size": accuracy.size_table(rows),
+        "sizes": sizes.sizes_table(rows),
+        "latency": times.latency_table(rows),
+        "latency_confidence": times.confidence_of(rows),
+        "invalid_times": times.invalid_times(rows),
+        "stages": times.stages_table(rows),
+        "nms": times.nms_table(rows),
+        "engines": sizes.engines_table(rows),
+        "pictures": list_pictures(files, rows),
+        "facts": provenance.list_facts(files),
+        "artifacts": provenance.artifacts_table(rows),
+    }
+
+
+def _loud_messages(row: Row) -> list[Verdict]:
+    """Return the verdicts of a case that a reader must act on, worst first."""
+    return [one for one in row.verdicts if one.status.is_red or one.status is Status.STALE]

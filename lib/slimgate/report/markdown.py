@@ -1,0 +1,102 @@
+"""``report.md``: the headline, the main table and what is red, small enough for a GitHub step summary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from slimgate.flow import Verdict
+from slimgate.gate import RunFiles
+from slimgate.report.overview import Headline, main_table, summarise_run
+from slimgate.report.rows import list_rows
+from slimgate.report.table import Cell, Table
+
+MOST_BYTES = 900_000
+"""GitHub drops a step summary above 1 MiB whole."""
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+
+def render_markdown(files: RunFiles) -> str:
+    """Return the summary of a run, at most ``MOST_BYTES`` long."""
+    rows = list_rows(files)
+    headline = summarise_run(files, rows)
+    blocks = [
+        f"## {_escape(files.run['study']['title'])}",
+        _alert(headline),
+        " · ".join(f"**{count}** {name}" for name, count, _, _ in headline.counts if count) or "no verdicts",
+        _table(main_table(rows)),
+        _notes(files),
+    ]
+    loud = [one for one in files.judgement.worst_first if one.status.is_red or one.status.value == "STALE"]
+    return "\n\n".join([*blocks, *_messages(loud, MOST_BYTES - _size(blocks))]) + "\n"
+
+
+def _alert(headline: Headline) -> str:
+    kind = "CAUTION" if headline.tone == "red" else "TIP"
+    lines = [f"[!{kind}]", f"**{headline.word}.** {_escape(headline.sentence)}"]
+    if headline.caveat:
+        lines += ["", f"**Not the whole study.** {_escape(headline.caveat)}"]
+    return "\n".join(f"> {line}".rstrip() for line in lines)
+
+
+def _table(table: Table) -> str:
+    head = "| " + " | ".join(_escape(column.title) for column in table.columns) + " |"
+    rule = "|" + "|".join("---:" if column.numeric else ":---" for column in table.columns) + "|"
+    lines = [
+        "| " + " | ".join(_cell(cell, first=index == 0) for index, cell in enumerate(row)) + " |"
+        for row in table.rows
+    ]
+    return "\n".join([head, rule, *lines])
+
+
+def _cell(cell: Cell, *, first: bool) -> str:
+    # The first column's second line is a sentence: too wide for a summary.
+    below = "" if first or not cell.below else f"<br><sub>{_escape(cell.below)}</sub>"
+    return f"{_escape(cell.text)}{below}"
+
+
+def _notes(files: RunFiles) -> str:
+    baseline = files.run.get("baseline")
+    against = f"Changes are against `{baseline}`. " if baseline else ""
+    return (
+        f"{against}Latency is relative to FP32 on the same runtime in the same run, with its interval; "
+        "below 1 is faster. "
+        "Everything else (classes, sizes, engines, pictures side by side, provenance) is in "
+        "[report.html](report.html), beside this file in the run directory."
+    )
+
+
+def _messages(verdicts: Iterable[Verdict], room: int) -> Iterator[str]:
+    listed = list(verdicts)
+    if not listed:
+        return
+    yield "### What needs attention"
+    # The last line must always fit: a list that stops without saying so would hide what is red.
+    room -= 300
+    for index, verdict in enumerate(listed):
+        block = _message(verdict)
+        room -= _size([block])
+        if room < 0:
+            yield f"… and {len(listed) - index} more, in [report.html](report.html)."
+            return
+        yield block
+
+
+def _message(verdict: Verdict) -> str:
+    ticks = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", verdict.message)), default=0))
+    summary = f"<b>{verdict.status.value}</b> {_escape_html(f'{verdict.case} {verdict.metric}')}"
+    return f"<details><summary>{summary}</summary>\n\n{ticks}text\n{verdict.message}\n{ticks}\n\n</details>"
+
+
+def _size(blocks: Iterable[str]) -> int:
+    return sum(len(block.encode()) + 2 for block in blocks)
+
+
+def _escape(text: str) -> str:
+    """Return text that Markdown and its HTML show as it is."""
+    return _SPECIAL.sub(r"\\\1", text.replace("&", "&amp;")).replace("\\<", "&lt;").replace("\\>", "&gt;")
+
+
+def _escape_html(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
