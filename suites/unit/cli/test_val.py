@@ -43,18 +43,6 @@ def test_prints_the_twelve_lines_the_table_and_writes_every_number(
     assert lines[:12] == evaluate_coco(dataset, every).lines()
     assert lines[13] == "at conf 0.6, IoU 0.5:"
     assert " ".join(lines[14].split()) == "class objects TP FP FN precision recall F1 miss rate partial"
-        "class",
-        "objects",
-        "TP",
-        "FP",
-        "FN",
-        "precision",
-        "recall",
-        "F1",
-        "miss",
-        "rate",
-        "partial",
-    ]
     counts = confusion_at(dataset, deployed, conf=0.6, iou=0.5)
     table = {line.split()[0]: line.split()[1:5] for line in lines[15:] if line}
     overall = counts.overall
