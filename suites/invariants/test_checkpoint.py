@@ -15,7 +15,7 @@ from slimgate.model import build_module, hash_weights, load_detector, save_check
 
 torch.set_num_threads(1)
 # Each example builds or copies a network.
-_fewer = settings(max_examples=max(settings.default.max_examples // 4, 5))
+_fewer = settings(max_examples=max(settings.default.max_examples // 6, 5))
 JSON = st.recursive(
     st.none()
     | st.booleans()

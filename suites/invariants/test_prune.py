@@ -17,7 +17,7 @@ from fixtures.detectors import build_detector
 
 torch.set_num_threads(1)
 # Each example builds or copies a network.
-_fewer = settings(max_examples=max(settings.default.max_examples // 4, 5))
+_fewer = settings(max_examples=max(settings.default.max_examples // 6, 5))
 RATIOS = st.floats(0, 1)
 # Few distinct values: ties are the rule, as in weights that were stored as float16.
 WEIGHTS = arrays.arrays(

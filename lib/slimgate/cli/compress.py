@@ -69,10 +69,10 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from slimgate.compress import apply_operations, parse_operation
-    from slimgate.model import checkpoint_paths, load_detector, save_checkpoint
+    from slimgate.model import load_detector, save_checkpoint
 
     steps = [parse_operation(text) for text in args.operations]
-    _refuse_overwriting(args.out, checkpoint_paths(args.out), force=args.force)
+    _refuse_overwriting(args.out, force=args.force)
     console = Console(stderr=True, highlight=False)
     with console.status(f"loading {args.model.name}"):
         before = load_detector(args.model, image_size=args.image_size)
@@ -84,8 +84,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_overwriting(out: Path, files: tuple[Path, ...], *, force: bool) -> None:
+def _refuse_overwriting(out: Path, *, force: bool) -> None:
     from slimgate.errors import UsageError
+    from slimgate.model import checkpoint_paths
 
     if out.is_dir():
         raise UsageError(
@@ -94,7 +95,7 @@ def _refuse_overwriting(out: Path, files: tuple[Path, ...], *, force: bool) -> N
             expected="the new checkpoint's file name",
             action=f"write -o {out / 'compressed'}",
         )
-    existing = [file.name for file in files if file.exists()]
+    existing = [file.name for file in checkpoint_paths(out) if file.exists()]
     if existing and not force:
         raise UsageError(
             f"--out {out}",

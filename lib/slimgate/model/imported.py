@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -214,18 +215,19 @@ def _class_names(names: object, yaml: Mapping[str, Json], subject: str) -> tuple
 
 def _training(checkpoint: Mapping[str, object], root: StandIn) -> dict[str, Json]:
     """Return the plain values that a checkpoint says of its training."""
-    keys = ("epoch", "date", "version", "best_fitness")
-    found = {key: checkpoint.get(key) for key in keys}
-    record: dict[str, Json] = {k: v for k, v in found.items() if isinstance(v, (str, int, float))}
+    said = {key: checkpoint.get(key) for key in ("epoch", "date", "version", "best_fitness")}
+    record: dict[str, Json] = {k: v for k, v in said.items() if isinstance(v, str) or _is_finite(v)}
     settings = checkpoint.get("train_args") or checkpoint.get("opt") or root.__dict__.get("args")
     if isinstance(settings, StandIn):
         settings = settings.__dict__
     if isinstance(settings, dict):
-        plain = {
-            k: v for k, v in settings.items() if isinstance(v, (bool, int, float)) and isinstance(k, str)
-        }
-        record["settings"] = plain
+        record["settings"] = {k: v for k, v in settings.items() if isinstance(k, str) and _is_finite(v)}
     return record
+
+
+def _is_finite(value: object) -> bool:
+    """Whether a value is a number that JSON can hold."""
+    return isinstance(value, (bool, int, float)) and math.isfinite(value)
 
 
 def _what_it_holds(loaded: object) -> str:

@@ -72,6 +72,14 @@ def test_what_is_known_of_a_release(
     assert {b.eps for b in detector.module.modules() if isinstance(b, nn.BatchNorm2d)} == {1e-3}
 
 
+def test_a_training_record_holds_only_what_json_can(
+    tmp_path: Path, half_network: Callable[[str], yolov5.Model]
+) -> None:
+    unfinished = {"best_fitness": float("nan"), "opt": {"imgsz": 64, "lr0": float("inf"), "cfg": Path("a")}}
+    detector = load_detector(yolov5.save_checkpoint(half_network("v7.0"), tmp_path / "best.pt", **unfinished))
+    assert detector.training == {"epoch": 7, "date": "2021-01-05T12:00:00", "settings": {"imgsz": 64}}
+
+
 @pytest.mark.parametrize("activation", [nn.LeakyReLU(0.1), nn.Hardswish(), nn.ReLU()])
 def test_activations_come_from_the_layers_not_from_the_yaml(
     tmp_path: Path, half_network: Callable[[str], yolov5.Model], activation: nn.Module
