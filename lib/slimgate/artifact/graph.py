@@ -98,7 +98,7 @@ class Graph:
         """
         name = node.input[3 if node.op_type == "QLinearConv" else 1]
         found = self.types.get(name)
-        if found is None or None in found.shape:
+        if found is None or len(found.shape) < 3 or None in found.shape:
             raise InputError(
                 f"node '{node.name}'",
                 found=f"the shape of its weight '{name}' cannot be inferred",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,12 +87,14 @@ class Placement:
         tensors: names of the tensors, in graph order.
         convolutions: names of the convolutions that run in 8 bits.
         shared: tensor to the tensor whose scale and zero point it shares.
+        gates: input to output of each SiLU's Sigmoid, where both are quantised and nothing else reads the input.
         readers: names of the nodes that read the dequantised side; None: all of them.
     """
 
     tensors: tuple[str, ...]
     convolutions: frozenset[str]
     shared: dict[str, str] = field(default_factory=dict)
+    gates: dict[str, str] = field(default_factory=dict)
     readers: frozenset[str] | None = None
 
     def reads(self, tensor: str, node: Any) -> bool:
@@ -163,7 +165,25 @@ def _around_everything(graph: Graph, convolutions: list[Any], float_nodes: set[s
         tensors=_in_graph_order(graph, tensors),
         convolutions=frozenset(node.name for node in convolutions),
         shared=shared,
+        gates={
+            tensor: gate
+            for tensor, gate in _gates(graph)
+            if tensor in tensors and gate in tensors and tensor not in shared
+        },
     )
+
+
+def _gates(graph: Graph) -> Iterator[tuple[str, str]]:
+    """Yield input and output of each SiLU's Sigmoid: only it and the product of the two read the input."""
+    for node in graph.nodes:
+        if node.op_type != "Sigmoid":
+            continue
+        tensor, gate = node.input[0], node.output[0]
+        products = graph.consumers(gate)
+        if len(products) != 1 or products[0].op_type != "Mul" or set(products[0].input) != {tensor, gate}:
+            continue
+        if {reader.name for reader in graph.consumers(tensor)} == {node.name, products[0].name}:
+            yield tensor, gate
 
 
 def _is_activation(graph: Graph, tensor: str) -> bool:

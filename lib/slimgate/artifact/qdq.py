@@ -19,6 +19,7 @@ from slimgate.compress.quantize import QuantizationPlan
 from slimgate.compress.quantize.scheme import (
     Affine,
     channel_scales,
+    gate_floor,
     quantize_bias,
     quantize_weight,
     widen_for_bias,
@@ -130,7 +131,11 @@ class _Writer:
                     expected="a range for every tensor that is quantised",
                     action="calibrate this file",
                 )
-            self._affine[root] = self._target.scheme(*self._plan.ranges[root])
+            low, high = self._plan.ranges[root]
+            gate = self._placement.gates.get(root)
+            if gate is not None:
+                low = max(low, gate_floor(self.affine(gate).scale))
+            self._affine[root] = self._target.scheme(low, high)
         return self._affine[root]
 
     def _activation_pair(self, tensor: str) -> list[Any]:

@@ -1,0 +1,59 @@
+"""Observers against numpy over all the values at once."""
+
+import numpy as np
+import pytest
+from slimgate.compress.quantize.observe import OBSERVERS, MinMax, Percentile
+
+
+@pytest.mark.parametrize("name", sorted(OBSERVERS))
+def test_a_range_never_exceeds_what_was_seen(name):
+    observer = OBSERVERS[name]()
+    for values in ([1.0, -2.0], [0.5, 3.5]):
+        observer.observe(np.array(values, np.float32))
+    low, high = observer.range()
+    assert -2.0 <= low <= high <= 3.5
+
+
+def test_minmax_is_the_extremes_over_all_images():
+    observer = MinMax()
+    for values in ([1.0, -2.0], [0.5, 3.5], [0.0, 0.0]):
+        observer.observe(np.array(values, np.float32))
+    assert observer.range() == (-2.0, 3.5)
+
+
+def test_minmax_does_not_lose_a_nan():
+    observer = MinMax()
+    observer.observe(np.array([1.0, np.nan], np.float32))
+    observer.observe(np.array([2.0, 3.0], np.float32))
+    assert np.isnan(observer.range()).all()
+
+
+def test_percentile_agrees_with_numpy_while_its_range_doubles():
+    generator = np.random.default_rng(0)
+    images = [generator.normal(scale=scale, size=50_000).astype(np.float32) for scale in (0.1, 1.0, 7.0)]
+    observer = Percentile(share=0.99)
+    for values in images:
+        observer.observe(values)
+    expected = np.quantile(np.concatenate(images), [0.005, 0.995])
+    # The histogram spans the next power of two above the extreme value with 4096 bins.
+    bin_width = 2 * 2.0 ** np.ceil(np.log2(np.abs(np.concatenate(images)).max())) / 4096
+    np.testing.assert_allclose(observer.range(), expected, atol=2 * bin_width)
+
+
+def test_percentile_cuts_an_outlier_that_minmax_keeps():
+    values = np.concatenate([np.linspace(-1, 1, 200_000), [1000.0]]).astype(np.float32)
+    cut, whole = Percentile(share=0.9999), MinMax()
+    cut.observe(values)
+    whole.observe(values)
+    assert whole.range()[1] == 1000.0
+    assert cut.range()[1] < 2.0
+
+
+def test_percentile_of_zeros_then_something():
+    observer = Percentile()
+    observer.observe(np.zeros(10, np.float32))
+    assert observer.range() == (0.0, 0.0)
+    observer.observe(np.array([0.0, 4.0], np.float32))
+    low, high = observer.range()
+    assert low <= 0.0
+    assert high == 4.0
