@@ -1,33 +1,120 @@
-"""The gate tested on time: a planted slowdown stays red, and no difference stays green on a busy machine."""
+"""The gate tested on time: a planted slowdown stays red, and no difference stays green on a busy machine.
+
+On a simulated machine the error rates are exact and repeatable; on the real one, whatever else it does, the
+gate must not call nothing a slowdown, nor a slowdown nothing.
+"""
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from slimgate.cli import accept
 from slimgate.errors import UsageError
 from slimgate.flow import Measurement, Status, Verdict
 from slimgate.gate import Judgement, judge
-from slimgate.measure import PairResult, control, device_key, measure_pairs
+from slimgate.measure import PairResult, device_key, measure_pairs
 
-from fixtures.goldens import FLOORS_TOML, FP32, INT8, make_floor, make_measurement, make_record, make_run
+from fixtures.goldens import FLOORS_TOML, make_floor, make_measurement, make_record, make_run
 
 METRIC = "latency_ratio_b1"
-BUDGET = 1.25
+BUDGET = 1.15
+TRIALS = 100
+DEVICE = device_key()
 
-pytestmark = pytest.mark.timing
+
+class Machine:
+    """A clock that only work moves, with the noise of a machine that others use.
+
+    Args:
+        jitter: spread of every call, as the standard deviation of its logarithm.
+        preempted: share of the calls that another process interrupts.
+        away_ms: mean length of an interruption.
+    """
+
+    def __init__(self, seed: int, *, jitter: float, preempted: float, away_ms: float) -> None:
+        self.random = np.random.default_rng(seed)
+        self.jitter, self.preempted, self.away_ms = jitter, preempted, away_ms
+        self.now_ns = 0
+
+    def clock(self) -> int:
+        return self.now_ns
+
+    def arm(self, milliseconds: float) -> Callable[[], object]:
+        def run() -> object:
+            spent = milliseconds * float(self.random.lognormal(0, self.jitter))
+            if self.random.random() < self.preempted:
+                spent += float(self.random.exponential(self.away_ms))
+            self.now_ns += int(spent * 1e6)
+            return None
+
+        return run
+
+
+QUIET = {"jitter": 0.02, "preempted": 0.01, "away_ms": 4.0}
+LOADED = {"jitter": 0.06, "preempted": 0.25, "away_ms": 8.0}
+
+
+def is_undecided(interval: Sequence[float]) -> bool:
+    return interval[0] <= BUDGET <= interval[1]
+
+
+def measurement_of(pairs: PairResult) -> Measurement:
+    return make_measurement(
+        METRIC,
+        pairs.ratio,
+        device=DEVICE,
+        interval=pairs.interval,
+        confidence=pairs.confidence,
+        samples=pairs.log_ratios,
+    )
+
+
+def judge_pairs(pairs: PairResult) -> Verdict:
+    healthy = make_record(make_measurement(METRIC, 1.0, device=DEVICE))
+    return judge(measurement_of(pairs), make_floor(METRIC, device=DEVICE, max=BUDGET), record=healthy)
+
+
+def judge_simulated(noise: dict[str, float], slowdown: float) -> Counter[Status]:
+    """Return how often each verdict falls on an arm that takes ``slowdown`` times as long."""
+    statuses: Counter[Status] = Counter()
+    for seed in range(TRIALS):
+        machine = Machine(seed, **noise)
+        pairs = measure_pairs(
+            machine.arm(12),
+            machine.arm(12 * slowdown),
+            rounds=41,
+            extend_while=is_undecided,
+            clock=machine.clock,
+        )
+        statuses[judge_pairs(pairs).status] += 1
+    return statuses
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("noise", [QUIET, LOADED], ids=["quiet", "loaded"])
+def test_no_difference_is_green(noise: dict[str, float]) -> None:
+    statuses = judge_simulated(noise, 1.0)
+    assert statuses[Status.FAIL] == 0
+    assert statuses[Status.PASS] >= 0.99 * TRIALS
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("noise", [QUIET, LOADED], ids=["quiet", "loaded"])
+def test_a_slowdown_of_three_is_always_found(noise: dict[str, float]) -> None:
+    assert judge_simulated(noise, 3.0) == {Status.FAIL: TRIALS}
 
 
 def work(share: float) -> Callable[[], object]:
-    """Return a workload of about 15 ms times ``share``: long enough to outlast a slice of the scheduler."""
-    steps = int(400_000 * share)
+    """Return a real workload of about 10 ms times ``share`` on a quiet machine."""
+    steps = int(250_000 * share)
 
     def run() -> object:
         total = 0
@@ -49,59 +136,29 @@ def busy_machine() -> Iterator[None]:
         process.wait()
 
 
-def measure(pairs: PairResult) -> Measurement:
-    return make_measurement(
-        METRIC,
-        pairs.ratio,
-        device=device_key(),
-        interval=pairs.interval,
-        confidence=pairs.confidence,
-        samples=pairs.log_ratios,
-    )
+@pytest.mark.timing
+@pytest.mark.usefixtures("busy_machine")
+def test_no_difference_is_never_called_a_slowdown_under_real_load() -> None:
+    pairs = measure_pairs(work(1), work(1), rounds=15, extend_while=is_undecided)
+    assert judge_pairs(pairs).status in (Status.PASS, Status.INCONCLUSIVE)
 
 
-def judge_pairs(pairs: PairResult) -> Verdict:
-    healthy = make_record(make_measurement(METRIC, 1.0, device=device_key()))
-    return judge(measure(pairs), make_floor(METRIC, device=device_key(), max=BUDGET), record=healthy)
-
-
-def is_undecided(interval: Sequence[float]) -> bool:
-    return interval[0] <= BUDGET <= interval[1]
-
-
+@pytest.mark.timing
 def test_a_slowdown_of_three_is_red_twice_in_a_row_and_never_a_baseline(tmp_path: Path) -> None:
     golden = tmp_path / "golden"
     (golden / "floors").mkdir(parents=True)
     (golden / "floors" / "codes.toml").write_text(FLOORS_TOML)
     for night in ("first", "second"):
-        pairs = measure_pairs(work(1), work(3), rounds=9, extend_while=is_undecided)
+        pairs = measure_pairs(work(1), work(3), rounds=15, extend_while=is_undecided)
         verdict = judge_pairs(pairs)
-        assert verdict.status is Status.FAIL
-        assert pairs.ratio == pytest.approx(3, rel=0.5)
+        assert verdict.status.is_red, verdict.message
         assert f"max {BUDGET:.4f}" in verdict.message
-        run = make_run(tmp_path / night, [measure(pairs)], Judgement(verdicts=(verdict,)), run_id=night)
+        run = make_run(
+            tmp_path / night, [measurement_of(pairs)], Judgement(verdicts=(verdict,)), run_id=night
+        )
         arguments = argparse.Namespace(run_dir=run, golden=golden, reason="", allow_dirty=False)
-        with pytest.raises(UsageError, match="fails its floors: codes/int8@onnxruntime latency_ratio_b1"):
+        with pytest.raises(
+            UsageError, match="does not hold its floors: codes/int8@onnxruntime latency_ratio_b1"
+        ):
             accept.run(arguments)
         assert not (golden / "records").exists()
-
-
-@pytest.mark.usefixtures("busy_machine")
-def test_no_difference_is_green_under_load() -> None:
-    pairs = measure_pairs(work(1), work(1), rounds=15, extend_while=is_undecided)
-    verdict = judge_pairs(pairs)
-    assert verdict.status is Status.PASS, verdict.message
-
-
-def test_the_control_finds_no_difference_where_there_is_none() -> None:
-    off = abs(math.log(control(work(1), rounds=15).ratio))
-    assert off < math.log(BUDGET) / 2
-
-
-def test_a_relative_speed_needs_both_cases() -> None:
-    floor = make_floor(METRIC, device=device_key(), relative_to=FP32, max_rise=0.1)
-    now = make_measurement(METRIC, 1.0, device=device_key())
-    verdict = judge(now, floor, record=make_record(now), reference=None)
-    assert verdict.status is Status.INVALID
-    assert f"the reference {FP32} has no {METRIC} in this run" in verdict.message
-    assert verdict.case == INT8

@@ -59,12 +59,13 @@ def run(args: argparse.Namespace) -> int:
     refuse_partial(files)
     refuse_dirty(files, allowed=args.allow_dirty)
     refuse_unusable(files)
-    loosened = [verdict for verdict in files.judgement.verdicts if verdict.status is Status.FAIL]
+    short = (Status.FAIL, Status.INCONCLUSIVE)
+    loosened = [verdict for verdict in files.judgement.verdicts if verdict.status in short]
     if loosened and not args.reason.strip():
         failing = name_offenders(f"{verdict.case} {verdict.metric}" for verdict in loosened)
         raise UsageError(
             str(args.run_dir),
-            found=f"fails its floors: {failing}",
+            found=f"does not hold its floors: {failing}",
             expected="a run that holds its floors, or a reason why they may be lower",
             action="mend the model, or say why with --reason",
         )

@@ -77,7 +77,7 @@ def test_a_failing_run_needs_a_reason(tmp_path: Path, capsys: pytest.CaptureFixt
     run = make_run(tmp_path / "run", MEASURED, judgement)
     assert accept(run, tmp_path / "golden") == 2
     complaint = capsys.readouterr().err
-    assert "fails its floors: codes/int8@onnxruntime map50_95" in complaint
+    assert "does not hold its floors: codes/int8@onnxruntime map50_95" in complaint
     assert "say why with --reason" in complaint
     assert not (tmp_path / "golden").exists()
     assert accept(run, tmp_path / "golden", "--reason", "the smaller head was asked for") == 0
