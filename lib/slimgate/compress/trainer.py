@@ -92,7 +92,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         if self.epoch + 1 in {int(row["epoch"]) for row in curve}:
             return  # the validation after the last epoch calls back once more
         curve = [row for row in curve if row["epoch"] <= self.epoch]
-        losses = [float(v) for v in self.tloss]
+        losses = [float(v) for v in (self.tloss.values() if isinstance(self.tloss, Mapping) else self.tloss)]
         row = {
             "epoch": float(self.epoch + 1),
             "seconds": time.monotonic() - self._started,
