@@ -72,6 +72,7 @@ def main_table(rows: Sequence[Row]) -> Table:
         columns=[column for column, _ in columns],
         rows=[[cell(row, reference) for _, cell in columns] for row in ordered],
         tones=[row.standing.tone for row in ordered],
+        marks=[row.standing.symbol for row in ordered],
     )
 
 

@@ -22,6 +22,7 @@ MISSED: Rgb = (220, 38, 38)
 FALSE: Rgb = (245, 130, 0)
 PARTIAL: Rgb = (168, 85, 247)
 TRUTH: Rgb = (37, 99, 235)
+IGNORED: Rgb = (107, 114, 128)
 
 
 def class_colour(index: int) -> Rgb:

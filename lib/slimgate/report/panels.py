@@ -21,7 +21,9 @@ _CHARACTER_EM = 0.6
 _LABELLED_SHARE = 0.2
 """Share of a picture that labels may cover; outlines alone tell the rest, and their tooltips name it."""
 _FEW_OBJECTS = 6
-_URGENCY = (Kind.FALSE, Kind.PARTIAL, Kind.MISSED, Kind.FOUND, Kind.TRUTH, Kind.IGNORED, Kind.CROWD)
+URGENCY = (Kind.FALSE, Kind.PARTIAL, Kind.MISSED, Kind.FOUND, Kind.TRUTH, Kind.IGNORED, Kind.CROWD)
+"""The order in which marks choose the places of their labels."""
+_LOST = (Kind.MISSED, Kind.PARTIAL)
 _DEFAULT_CONF, _DEFAULT_IOU = 0.5, 0.5
 
 
@@ -131,7 +133,7 @@ def _picture(
         Panel(
             title="Ground truth",
             runtime="",
-            drawing=_draw(truth, anchor, (width, height), names, f"Picture {name}, ground truth"),
+            drawing=_draw(truth, None, anchor, (width, height), names, f"Picture {name}, ground truth"),
             summary=f"{objects} object{'' if objects == 1 else 's'}",
             tone="truth",
             change="",
@@ -149,7 +151,12 @@ def _picture(
                 title=row.case.variant,
                 runtime=row.case.runtime,
                 drawing=_draw(
-                    marks, anchor, (width, height), names, f"Picture {name} as {row.name} sees it: {summary}"
+                    marks,
+                    reference,
+                    anchor,
+                    (width, height),
+                    names,
+                    f"Picture {name} as {row.name} sees it: {summary}",
                 ),
                 summary=summary,
                 tone="green" if marks.is_right else "red",
@@ -160,17 +167,23 @@ def _picture(
 
 
 def _draw(
-    marks: PictureMarks, anchor: str, size: tuple[float, float], class_names: Sequence[str], title: str
+    marks: PictureMarks,
+    reference: PictureMarks | None,
+    anchor: str,
+    size: tuple[float, float],
+    class_names: Sequence[str],
+    title: str,
 ) -> Markup:
     width, height = size
     font = max(size) * _FONT_SHARE
-    outlines = [_outline(mark, class_names) for mark in marks.marks]
+    lost_before = None if reference is None else _outcome(reference)
+    outlines = [_outline(mark, class_names, lost_before) for mark in marks.marks]
     short = len(marks.marks) > _FEW_OBJECTS
     labels: list[Markup] = []
     taken: list[Rectangle] = []
     room = width * height * _LABELLED_SHARE
     # What is wrong says so first: those labels take the best places.
-    for mark in sorted(marks.marks, key=lambda mark: _URGENCY.index(mark.kind)):
+    for mark in sorted(marks.marks, key=lambda mark: URGENCY.index(mark.kind)):
         text = label_text(mark, class_names, short=short)
         extent = (len(text) * font * _CHARACTER_EM + font * 0.4, font * 1.2)
         place = place_label(mark.box, extent, size, taken)
@@ -194,8 +207,11 @@ def _draw(
     )
 
 
-def _outline(mark: Mark, class_names: Sequence[str]) -> Markup:
+def _outline(
+    mark: Mark, class_names: Sequence[str], lost_before: set[tuple[int, Rectangle]] | None
+) -> Markup:
     x1, y1, x2, y2 = mark.box
+    is_loss = mark.kind in _LOST and lost_before is not None and (mark.label, mark.box) not in lost_before
     return element(
         "rect",
         element("title", label_text(mark, class_names)),
@@ -203,11 +219,10 @@ def _outline(mark: Mark, class_names: Sequence[str]) -> Markup:
         y=y1,
         width=max(x2 - x1, 0.1),
         height=max(y2 - y1, 0.1),
-        class_=f"m {mark.kind}",
+        class_=f"m {mark.kind}{' lost' if is_loss else ''}",
     )
 
 
-def _outcome(marks: PictureMarks) -> set[tuple[str, int, Rectangle]]:
-    return {
-        (mark.kind, mark.label, mark.box) for mark in marks.marks if mark.kind in (Kind.MISSED, Kind.PARTIAL)
-    }
+def _outcome(marks: PictureMarks) -> set[tuple[int, Rectangle]]:
+    """Return the objects that were not found."""
+    return {(mark.label, mark.box) for mark in marks.marks if mark.kind in _LOST}

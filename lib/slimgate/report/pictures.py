@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,3 +51,20 @@ def draw_detections(
         )
     draw_labels(pen, reversed(labels), (width, height), font)
     return np.asarray(canvas)
+
+
+def side_by_side(run_dir: Path, case_ids: Sequence[str], picture_id: str) -> bytes:
+    """Return a JPEG of one picture of a run: ground truth and cases in a grid, differences marked.
+
+    Args:
+        run_dir: a run directory.
+        case_ids: case ids, in the order to show.
+        picture_id: one of the run's pictures, a key of ``pictures`` in ``run.json``.
+
+    Raises:
+        InputError: the directory holds no usable run.
+        UsageError: the run has no such case with pictures, or no such picture; lists those it has.
+    """
+    from slimgate.report.contact import draw_contact_sheet
+
+    return draw_contact_sheet(run_dir, case_ids, picture_id)

@@ -65,7 +65,8 @@ class Table:
         caption: what the table holds.
         columns: one per cell of a row.
         rows: the cells.
-        tones: one per row: the tone of its edge, or nothing.
+        tones: one per row: the tone of its edge; or empty.
+        marks: one per row: a sign before its name that says the same without colour; or empty.
         sortable: whether a reader may sort it.
     """
 
@@ -73,6 +74,7 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     tones: Sequence[str] = ()
+    marks: Sequence[str] = ()
     sortable: bool = True
 
 

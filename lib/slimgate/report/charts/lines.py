@@ -113,7 +113,7 @@ def _end_labels(series: Sequence[Series], loud: Sequence[int], frame: Frame, siz
     heights: list[float] = []
     for (_, y), _index in ends:
         heights.append(max(y, heights[-1] + step) if heights else max(y, top))
-    lowest = bottom + size.font
+    lowest = bottom - size.font * 0.3
     for back in range(len(heights) - 1, -1, -1):
         lowest = heights[back] = min(heights[back], lowest)
         lowest -= step

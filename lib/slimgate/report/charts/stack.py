@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from slimgate.report.charts.svg import element
 
-_WIDTH, _HEIGHT = 220, 16
+_WIDTH, _HEIGHT = 180, 16
 
 
 def draw_stack(parts: Sequence[tuple[str, float]], *, whole: float, label: str) -> Markup:

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 Rectangle = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels, y downwards."""
 
-_CHARACTER_EM = 0.56
+_CHARACTER_EM = 0.6
 """Width of an average character of a sans-serif face, for placing labels without a font at hand."""
 
 
