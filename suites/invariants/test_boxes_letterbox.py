@@ -14,7 +14,7 @@ STRIDED = st.integers(1, 40).map(lambda count: 32 * count)
 
 @given(SIDES, SIDES, STRIDED)
 def test_image_lies_centred_on_the_canvas_and_touches_two_edges(width: int, height: int, size: int) -> None:
-    placement, (w, h) = plan_letterbox(width, height, size)
+    placement, (w, h), _ = plan_letterbox(width, height, size)
     right, below = size - w - placement.left, size - h - placement.top
     assert min(placement.left, placement.top, right, below) >= 0
     assert 0 <= right - placement.left <= 1
@@ -24,7 +24,7 @@ def test_image_lies_centred_on_the_canvas_and_touches_two_edges(width: int, heig
 
 @given(SIDES, SIDES, STRIDED)
 def test_corners_of_the_picture_come_back_exactly(width: int, height: int, size: int) -> None:
-    placement, _ = plan_letterbox(width, height, size)
+    placement, _, _ = plan_letterbox(width, height, size)
     whole = np.array([[0, 0, width, height]], dtype=np.float64)
     returned = placement.to_original(placement.to_canvas(whole).astype(np.float32))
     np.testing.assert_allclose(returned, whole, rtol=2e-6, atol=1e-3)

@@ -42,7 +42,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--iou", type=float, default=0.45, help="overlap above which NMS suppresses (default: %(default)s)"
     )
     parser.add_argument(
-        "--imgsz", type=int, metavar="PX", help="side of the square input (default: the model's own)"
+        "--imgsz", type=int, metavar="PX", help="longer side of the input (default: the model's own)"
+    )
+    parser.add_argument(
+        "--square",
+        action="store_true",
+        help="square input, as every fixed-size file gets and as val and study judge; else a checkpoint gets the "
+        "smallest rectangle, as YOLOv5 and ultralytics predict",
     )
     parser.add_argument("--runtime", metavar="NAME", help="what runs the model (default: by its format)")
     parser.add_argument(
@@ -79,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
     with opened.runner as runner, bars or nullcontext():
         warm_up(runner, protocol)
         task = bars.add_task("predicting", total=len(paths)) if bars else None
-        for prediction, copy in zip(iterate_predictions(runner, paths, [protocol]), copies, strict=True):
+        stride = 0 if args.square else runner.rectangle_stride
+        predictions = iterate_predictions(runner, paths, [protocol], rectangle_stride=stride)
+        for prediction, copy in zip(predictions, copies, strict=True):
             found = prediction.detections[0]
             picture = draw_detections(
                 read_image(prediction.path), found.boxes, found.scores, found.classes, opened.class_names

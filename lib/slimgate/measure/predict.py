@@ -11,7 +11,7 @@ from typing import Protocol as Interface
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.data import Dataset, batch_from_images, read_image
+from slimgate.data import Dataset, batch_from_images, read_image, rectangle_from_image
 from slimgate.data.letterbox import PADDING
 from slimgate.detect import Detections, Protocol, compile_kernels, detections_from_prediction
 
@@ -57,7 +57,12 @@ class Prediction:
 
 
 def iterate_predictions(
-    runner: ImageRunner, paths: Sequence[Path], protocols: Sequence[Protocol], *, batch: int = 1
+    runner: ImageRunner,
+    paths: Sequence[Path],
+    protocols: Sequence[Protocol],
+    *,
+    batch: int = 1,
+    rectangle_stride: int = 0,
 ) -> Iterator[Prediction]:
     """Yield the prediction of each image file, in order.
 
@@ -67,6 +72,8 @@ def iterate_predictions(
         protocols: at least one; all with the same image size, since the network runs once.
         batch: images per network call; a runner that is fixed to one batch size decides itself, and a last
             call with fewer images is filled up with empty ones.
+        rectangle_stride: above 0, each image is run alone on the smallest canvas of whole strides: for looking,
+            not for judging, since no fixed-size file can do it.
 
     Raises:
         InputError: an image cannot be read.
@@ -74,11 +81,15 @@ def iterate_predictions(
     compile_kernels()
     size = protocols[0].image_size
     batch = runner.batch or batch
+    batch = 1 if rectangle_stride else batch
     for start in range(0, len(paths), batch):
         chosen = paths[start : start + batch]
         images = [read_image(path) for path in chosen]
         began = time.perf_counter()
-        network_input, placements = batch_from_images(images, size)
+        if rectangle_stride:
+            network_input, placements = rectangle_from_image(images[0], size, stride=rectangle_stride)
+        else:
+            network_input, placements = batch_from_images(images, size)
         prepared = time.perf_counter()
         missing = runner.batch - len(chosen) if runner.batch else 0
         if missing:

@@ -26,6 +26,7 @@ class Runner(ABC):
         image_size: side of the square input, pixels.
         batch: the only batch size it takes, or 0 for any.
         class_count: how many score rows the prediction has.
+        rectangle_stride: above 0, rectangles whose sides are multiples of it (and at most ``image_size``) run too.
     """
 
     runtime: str
@@ -33,6 +34,7 @@ class Runner(ABC):
     image_size: int
     batch: int
     class_count: int
+    rectangle_stride: int = 0
 
     def run(self, images: FloatArray) -> FloatArray:
         """Return the predictions ``(n, 4 + classes, candidates)`` of RGB images ``(n, 3, s, s)`` in 0..1.
@@ -74,10 +76,16 @@ class Runner(ABC):
     ) -> None:
         self.close()
 
+    def _takes(self, sides: tuple[int, ...]) -> bool:
+        """Return whether the network takes images of this height and width."""
+        if self.rectangle_stride and max(sides) <= self.image_size:
+            return all(side > 0 and side % self.rectangle_stride == 0 for side in sides)
+        return sides == (self.image_size, self.image_size)
+
     def _check_images(self, images: FloatArray) -> None:
         batch = self.batch or "n"
         right_batch = images.ndim == 4 and images.shape[0] > 0 and self.batch in (0, images.shape[0])
-        right_size = images.ndim == 4 and images.shape[1:] == (3, self.image_size, self.image_size)
+        right_size = images.ndim == 4 and images.shape[1] == 3 and self._takes(images.shape[2:])
         if images.dtype != np.float32 or not right_batch or not right_size:
             raise InputError(
                 f"input of {self.runtime}",

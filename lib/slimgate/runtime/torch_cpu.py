@@ -24,6 +24,7 @@ class TorchRunner(Runner):
         self.image_size = detector.image_size
         self.batch = batch
         self.class_count = class_count(detector)
+        self.rectangle_stride = detector.stride
         self._module: Any = detector.module
         # Torch has one thread count per process: it is set around each run, so that runners do not disturb
         # each other or a training in the same process.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from slimgate.data import batch_from_images, letterbox
+from slimgate.data import batch_from_images, letterbox, rectangle_from_image
 
 SHAPES = [
     (480, 640),
@@ -31,6 +31,29 @@ def test_canvas_equals_ultralytics_to_the_byte(shape: tuple[int, int], size: int
     oracle = LetterBox((size, size), auto=False, scaleup=True)(image=image.copy())
     canvas, _ = letterbox(image, size)
     np.testing.assert_array_equal(canvas, oracle)
+
+
+@pytest.mark.parametrize("stride", [32, 64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rectangle_equals_ultralytics_to_the_byte(shape: tuple[int, int], stride: int) -> None:
+    from ultralytics.data.augment import LetterBox
+
+    image = picture(*shape)
+    oracle = LetterBox((640, 640), auto=True, scaleup=True, stride=stride)(image=image.copy())
+    canvas, placement = letterbox(image, 640, stride=stride)
+    np.testing.assert_array_equal(canvas, oracle)
+    assert all(side % stride == 0 for side in canvas.shape[:2])
+    assert max(canvas.shape) == placement.size
+
+
+def test_rectangle_is_network_input() -> None:
+    image = picture(50, 100)
+    network_input, (placement,) = rectangle_from_image(image, 64, stride=8)
+    canvas, same = letterbox(image, 64, stride=8)
+    assert network_input.shape == (1, 3, 32, 64)
+    assert network_input.dtype == np.float32
+    assert placement == same
+    np.testing.assert_allclose(network_input[0].transpose(1, 2, 0) * 255, canvas, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
