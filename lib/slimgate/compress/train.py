@@ -102,7 +102,10 @@ def train_detector(
     architecture = architecture_from_name(settings.architecture, class_count=len(class_names))
     start: Mapping[str, torch.Tensor] = {}
     if init is not None and not resume:
-        start = load_detector(init).module.state_dict()
+        first = load_detector(init)
+        start = first.module.state_dict()
+        if first.training:
+            record = _write_record(run, {**record, "init_training": dict(first.training)})
 
     def keep(weights: Mapping[str, torch.Tensor], curve: list[dict[str, float]], best: bool) -> None:
         module = build_module(architecture, family=Family.ULTRALYTICS, class_count=len(class_names))
@@ -211,8 +214,12 @@ def _open_run(
         "evaluator": "ultralytics validation; best epoch chosen by val mAP50-95",
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    path.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    return record, settings
+    return _write_record(run, record), settings
+
+
+def _write_record(run: Path, record: dict[str, Json]) -> dict[str, Json]:
+    (run / _RUN_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return record
 
 
 def _state_path(run: Path) -> Path:

@@ -23,7 +23,7 @@ from slimgate.data.codes.symbols import (
 )
 
 # The least canvas pixels a module: below, modules vanish and only texture is left.
-_FINEST = {DATAMATRIX: 1.3, QRCODE: 1.2, BARCODE: 0.9}
+_FINEST = {DATAMATRIX: 1.7, QRCODE: 2.0, BARCODE: 1.1}
 _LONG_SIDE = {DATAMATRIX: (24.0, 600.0), QRCODE: (28.0, 640.0), BARCODE: (60.0, 760.0)}
 
 
@@ -154,7 +154,7 @@ def random_warp(
         roll += 1.5707963 * int(rng.integers(0, 4))
     elif chance(rng, 0.5):
         roll = uniform(rng, 0, 6.2831853)
-    steep = 0.25 if chance(rng, 0.5) else 0.9
+    steep = 0.25 if chance(rng, 0.5) else 0.78
     tilt = (uniform(rng, -steep, steep), uniform(rng, -steep, steep))
     reach = max(width, height) * scale
     distance = reach * uniform(rng, 1.3, 4) + 60

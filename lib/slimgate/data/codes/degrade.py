@@ -11,7 +11,7 @@ import numpy.typing as npt
 from slimgate.data.codes.clutter import blob
 from slimgate.data.codes.noise import Floats, Pixels, chance, log_uniform, patch_noise, ramp, uniform
 
-_LEAST_CONTRAST = 9.0  # grey levels, standard deviation within a box
+_LEAST_CONTRAST = 15.0  # grey levels, see contrast_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def _shadow(rng: np.random.Generator, size: int) -> Floats:
 
 def blur(rng: np.random.Generator, pixels: Pixels, view: View) -> Pixels:
     """Return the pixels out of focus or moved, never beyond what leaves the finest symbol visible."""
-    limit = float(np.clip(view.finest_module * 0.9, 0.45, 3.0))
+    limit = float(np.clip(view.finest_module * 0.55, 0.4, 2.6))
     kind = rng.random()
     if kind < 0.40:
         return pixels
@@ -99,7 +99,7 @@ def blur(rng: np.random.Generator, pixels: Pixels, view: View) -> Pixels:
         sigma = min(log_uniform(rng, 0.3, 2.6), limit)
         soft: Pixels = cv2.GaussianBlur(pixels, (0, 0), sigma)
         return soft
-    length = min(log_uniform(rng, 1.5, 11), limit * 3.2)
+    length = min(log_uniform(rng, 1.5, 11), limit * 2.8)
     side = int(length) // 2 * 2 + 3
     angle = uniform(rng, 0, 3.1415926)
     kernel = np.zeros((side * 4, side * 4), np.uint8)
@@ -133,17 +133,22 @@ def expose(rng: np.random.Generator, pixels: Pixels, metal: bool) -> Pixels:
 
 
 def contrast_of(pixels: Pixels, view: View) -> float:
-    """Return the least grey-level deviation within any symbol's box; infinite without symbols."""
-    least = np.inf
+    """Return the fine contrast, in grey levels, of the symbol that is hardest to see; infinite without symbols.
+
+    It is the 90 % quantile, within a symbol's box, of the difference to the picture's local mean: gradients and
+    glare do not count, and a thin bar lying across its box does.
+    """
+    if not len(view.boxes):
+        return float("inf")
+    side = int(min(max(view.finest_module * 6, 9), 61)) | 1
+    green = np.ascontiguousarray(pixels[:, :, 1])
+    detail = cv2.absdiff(green, cv2.blur(green, (side, side)))
+    found = []
     for x0, y0, x1, y1 in view.boxes:
-        part = pixels[int(y0) : max(int(y1), int(y0) + 1), int(x0) : max(int(x1), int(x0) + 1), 1].astype(
-            np.int64
-        )
-        mean = int(part.sum()) / max(part.size, 1)
-        least = min(
-            least, float(np.sqrt(max(int((part * part).sum()) / max(part.size, 1) - mean * mean, 0.0)))
-        )
-    return least
+        part = detail[int(y0) : max(int(y1), int(y0) + 1), int(x0) : max(int(x1), int(x0) + 1)].ravel()
+        place = min(part.size * 9 // 10, part.size - 1)
+        found.append(float(np.partition(part, place)[place]))
+    return min(found)
 
 
 def sense(rng: np.random.Generator, pixels: Pixels, contrast: float) -> Pixels:
@@ -151,7 +156,7 @@ def sense(rng: np.random.Generator, pixels: Pixels, contrast: float) -> Pixels:
     if chance(rng, 0.35):
         return pixels
     height, width = pixels.shape[:2]
-    level = min(log_uniform(rng, 0.8, 16), contrast * 0.5)
+    level = min(log_uniform(rng, 0.8, 16), contrast * 0.4)
     planes = 3 if chance(rng, 0.35) else 1
     raw = rng.integers(0, 256, (2, height, width, planes), dtype=np.uint8).astype(np.float32)
     bell = (raw[0] + raw[1] - np.float32(255)) * np.float32(1 / 104)

@@ -12,7 +12,7 @@ from slimgate.data.codes.decals import Decal, Mark
 from slimgate.data.codes.geometry import Points, Warp, clip_polygon, outline, polygon_area
 from slimgate.data.codes.noise import Pixels
 
-_LEAST_CONTRAST = 16.0  # grey levels, standard deviation over a symbol
+_LEAST_CONTRAST = 20.0  # grey levels, standard deviation over a symbol
 _COARSE = 4  # canvas pixels a cell of the occupancy mask
 
 
@@ -58,7 +58,7 @@ def _can_be_seen(before: Pixels, after: Pixels, polygon: Points) -> bool:
     # Opaque paper hides its ground: then only the marks' own contrast counts.
     share = float(change.sum(dtype=np.int64)) / change.size
     texture, contrast = _deviation(old), _deviation(new)
-    return contrast >= _LEAST_CONTRAST and share >= min(_LEAST_CONTRAST * 0.7, 0.7 * texture + 4.0)
+    return contrast >= _LEAST_CONTRAST and share >= min(_LEAST_CONTRAST * 0.7, 0.9 * texture + 5.0)
 
 
 def _deviation(grey: Pixels) -> float:

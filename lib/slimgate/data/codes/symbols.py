@@ -96,20 +96,18 @@ def draw_datamatrix(rng: np.random.Generator) -> Symbol:
 
 
 def draw_qrcode(rng: np.random.Generator) -> Symbol:
-    """Return a QR code (versions 1 to 15, rarely to 34), a Micro QR or an rMQR."""
+    """Return a QR code (versions 1 to 15, rarely to 34), or a Micro QR."""
     while True:
         shape = rng.random()
-        if shape < 0.90:
+        if shape < 0.95:
             prefix = "https://" if rng.random() < 0.5 else ""
             data = prefix + _word(rng, _MIXED, _length(rng, 4, 180))
             options = {"option_1": int(rng.integers(1, 5))}
             if rng.random() < 0.12:
                 options["option_2"] = int(rng.integers(5, 35))
             coded = _encode(zint.Symbology.QRCODE, data, **options)
-        elif shape < 0.96:
-            coded = _encode(zint.Symbology.MICROQR, _word(rng, _DIGITS, int(rng.integers(2, 20))))
         else:
-            coded = _encode(zint.Symbology.RMQR, _word(rng, _UPPER, int(rng.integers(3, 40))))
+            coded = _encode(zint.Symbology.MICROQR, _word(rng, _DIGITS, int(rng.integers(2, 20))))
         if coded is not None:
             return _matrix(QRCODE, "qrcode", coded[0])
 
