@@ -23,16 +23,17 @@ def render_markdown(files: RunFiles) -> str:
     headline = summarise_run(files, rows)
     blocks = [
         f"## {_escape(files.run['study']['title'])}",
-        _alert(headline),
+        headline_markdown(headline),
         " · ".join(f"**{count}** {name}" for name, count, _, _ in headline.counts if count) or "no verdicts",
-        _table(main_table(rows)),
+        table_markdown(main_table(rows)),
         _notes(files),
     ]
     loud = [one for one in files.judgement.worst_first if one.status.is_red or one.status.value == "STALE"]
     return "\n\n".join([*blocks, *_messages(loud, MOST_BYTES - _size(blocks))]) + "\n"
 
 
-def _alert(headline: Headline) -> str:
+def headline_markdown(headline: Headline) -> str:
+    """Return the headline as a GitHub alert."""
     kind = "CAUTION" if headline.tone == "red" else "TIP"
     lines = [f"[!{kind}]", f"**{headline.word}.** {_escape(headline.sentence)}"]
     if headline.caveat:
@@ -40,7 +41,8 @@ def _alert(headline: Headline) -> str:
     return "\n".join(f"> {line}".rstrip() for line in lines)
 
 
-def _table(table: Table) -> str:
+def table_markdown(table: Table) -> str:
+    """Return a table as Markdown."""
     head = "| " + " | ".join(_escape(column.title) for column in table.columns) + " |"
     rule = "|" + "|".join("---:" if column.numeric else ":---" for column in table.columns) + "|"
     lines = [

@@ -1,0 +1,199 @@
+"""The whole flow on a tiny detector: what a run directory holds, and what happens when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from slimgate.errors import InputError, UsageError
+from slimgate.flow import Status
+from slimgate.gate import load_run
+from slimgate.model import save_checkpoint
+from slimgate.study import Store, load_study, run_study
+
+from fixtures.datasets import write_dataset
+
+STUDY = """
+format = "slimgate-study/1"
+id = "tiny"
+title = "A tiny study"
+[detector]
+weights = "weights/tiny.safetensors"
+[data]
+evaluation = "data/instances.json"
+calibration = "calib/instances.json"
+calibration_images = 6
+[protocol]
+deployed_conf = 0.3
+[measure]
+threads = 1
+rounds = 9
+pictures = 2
+[gate]
+required = ["map50_95", "size_bytes"]
+[[variant]]
+name = "fp32"
+about = "as it is"
+runtimes = ["onnxruntime", "torch"]
+[[variant]]
+name = "int8"
+precision = "int8"
+runtimes = ["onnxruntime"]
+[[variant]]
+name = "pruned"
+operations = ["prune:0.5,scope=layer"]
+runtimes = ["onnxruntime", "onnxruntime-cuda"]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_detector) -> Path:
+    """Return a project folder with a study, weights, and two disjoint datasets."""
+    folder = tmp_path / "project"
+    (folder / "golden" / "floors").mkdir(parents=True)
+    (folder / "weights").mkdir()
+    save_checkpoint(tiny_detector, folder / "weights" / "tiny.safetensors")
+    write_dataset(folder / "data")
+    write_dataset(folder / "calib")
+    for path in (folder / "calib" / "images").iterdir():
+        picture = cv2.imread(str(path))
+        cv2.imwrite(str(path), 255 - picture)
+    (folder / "tiny.toml").write_text(STUDY)
+    return folder
+
+
+def _run(project: Path, name: str = "run", **options):
+    options.setdefault("timing", False)
+    return run_study(
+        load_study(project / "tiny.toml"),
+        project / name,
+        golden=project / "golden",
+        store=Store(project / "store"),
+        **options,
+    )
+
+
+def test_a_run_holds_every_case_with_its_numbers(project):
+    seen = []
+    finished = _run(project, progress=lambda stage, done, total, note: seen.append((stage, done, total)))
+    run = load_run(finished.directory)
+    assert set(run.cases) == {
+        "tiny/fp32@onnxruntime",
+        "tiny/fp32@torch",
+        "tiny/int8@onnxruntime",
+        "tiny/pruned@onnxruntime",
+        "tiny/pruned@onnxruntime-cuda",
+    }
+    measured = {(str(one.case), one.metric): one for one in run.measurements}
+    whole = run.cases["tiny/fp32@onnxruntime"]["model"]
+    pruned = run.cases["tiny/pruned@onnxruntime"]["model"]
+    assert pruned["parameters"] == whole["parameters"]
+    assert pruned["nonzero_parameters"] < 0.6 * whole["nonzero_parameters"]
+    assert measured["tiny/int8@onnxruntime", "int8_share"].value > 0.5
+    assert measured["tiny/fp32@onnxruntime", "int8_share"].value == 0
+    assert measured["tiny/int8@onnxruntime", "map50_95"].provenance["calibration_sha256"]
+    assert measured["tiny/fp32@onnxruntime", "map50_95"].provenance["calibration_sha256"] is None
+    assert finished.report.is_file()
+    assert len(run.run["pictures"]) == 2
+    assert [stage for stage, done, total in seen if done == total]
+    assert not list(project.glob(".run-*"))
+
+
+def test_same_weights_give_the_same_accuracy_in_two_runtimes(project):
+    cases = load_run(_run(project, expression="fp32").directory).cases
+    ours = cases["tiny/fp32@onnxruntime"]["accuracy"]["coco"]
+    theirs = cases["tiny/fp32@torch"]["accuracy"]["coco"]
+    assert ours["AP"] == pytest.approx(theirs["AP"], abs=0.01)
+
+
+def test_without_floors_everything_required_is_invalid_and_says_what_to_paste(project):
+    judgement = _run(project, expression="fp32@onnxruntime").judgement
+    assert {one.metric for one in judgement.verdicts} == {"map50_95", "size_bytes"}
+    assert {one.status for one in judgement.verdicts} == {Status.INVALID}
+    assert all("no floor" in one.message for one in judgement.verdicts)
+
+
+def test_a_case_that_cannot_run_here_is_not_proven_with_the_reason(project):
+    from slimgate.runtime import get_runtime
+
+    reason = get_runtime("onnxruntime-cuda").why_unavailable()
+    if reason is None:
+        pytest.skip("this machine runs it")
+    judgement = _run(project, expression="pruned").judgement
+    gaps = {str(gap.case): gap.reason for gap in judgement.not_proven}
+    assert reason in gaps["tiny/pruned@onnxruntime-cuda"]
+
+
+def test_a_second_run_builds_nothing_again(project, monkeypatch):
+    _run(project, "one")
+    for function in ("export_onnx", "write_qdq"):
+        monkeypatch.setattr(f"slimgate.artifact.{function}", lambda *_, **__: pytest.fail("built again"))
+    _run(project, "two")
+
+
+def test_a_corrupted_store_entry_is_rebuilt_and_the_run_is_the_same(project):
+    first = load_run(_run(project, "one", expression="fp32@onnxruntime").directory)
+    (file,) = (project / "store").rglob("*.onnx")
+    file.write_bytes(file.read_bytes()[:-100])
+    second = load_run(_run(project, "two", expression="fp32@onnxruntime").directory)
+    key = "tiny/fp32@onnxruntime"
+    assert second.cases[key]["accuracy"] == first.cases[key]["accuracy"]
+    assert second.cases[key]["artifact"]["sha256"] == first.cases[key]["artifact"]["sha256"]
+
+
+def test_interrupted_runs_leave_nothing_but_the_store(project, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("slimgate.study.pipeline.measure_accuracy", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        _run(project)
+    assert not (project / "run").exists()
+    assert not list(project.glob(".run-*"))
+    assert list((project / "store").rglob("entry.json"))
+
+
+def test_an_existing_run_directory_is_not_touched(project):
+    (project / "run").mkdir()
+    with pytest.raises(UsageError, match="exists already"):
+        _run(project)
+
+
+def test_a_case_that_breaks_is_invalid_and_the_others_go_on(project, monkeypatch):
+    def broken(*_, **__):
+        raise InputError("graph", found="planted", expected="nothing", action="look")
+
+    monkeypatch.setattr("slimgate.artifact.write_qdq", broken)
+    judgement = _run(project, expression="int8 or fp32@onnxruntime").judgement
+    messages = {str(one.case): one.message for one in judgement.verdicts if one.metric == "case"}
+    assert list(messages) == ["tiny/int8@onnxruntime"]
+    assert "planted" in messages["tiny/int8@onnxruntime"]
+
+
+def test_calibrating_on_evaluated_images_is_refused(project):
+    shutil.rmtree(project / "calib")
+    write_dataset(project / "calib")
+    with pytest.raises(InputError, match="calibration images are also evaluated"):
+        _run(project, expression="int8")
+
+
+def test_other_class_names_are_refused(project):
+    path = project / "data" / "instances.json"
+    value = json.loads(path.read_text())
+    value["categories"][0]["name"] = "aztec"
+    path.write_text(json.dumps(value))
+    with pytest.raises(InputError, match="aztec"):
+        _run(project, expression="fp32")
+
+
+def test_pictures_are_those_in_which_the_cases_differ(project):
+    run = load_run(_run(project).directory)
+    for name, entry in run.run["pictures"].items():
+        assert (run.directory / entry["file"]).read_bytes()[:2] == b"\xff\xd8"
+        assert re.fullmatch(r"\d+", name)
+        assert name in run.cases["tiny/fp32@torch"]["pictures"]
