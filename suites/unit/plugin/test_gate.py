@@ -172,7 +172,11 @@ def test_workers_share_the_verdicts_and_do_not_time(pytester: pytest.Pytester) -
     result.stdout.fnmatch_lines(["*slimgate verdicts*", "6 PASS, 0 not proven"])
 
 
-def test_benchmarks_carry_the_device_and_the_versions(pytester: pytest.Pytester) -> None:
+def test_benchmarks_carry_the_device_and_the_versions(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In a worker of pytest-xdist, pytest-benchmark would measure nothing and write nothing.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     pytester.makepyfile("def test_add(benchmark): benchmark(lambda: 1 + 1)")
     result = pytester.runpytest_inprocess(
         "-p",
