@@ -67,18 +67,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print; always 0 when it could be measured."""
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
     from slimgate.data import check_class_names, load_dataset
     from slimgate.detect import Protocol
     from slimgate.errors import UsageError
-    from slimgate.measure import (
-        confusion_at,
-        environment,
-        evaluate_coco,
-        iterate_predictions,
-        summarise_stages,
-    )
+    from slimgate.measure import environment, evaluate_runner
     from slimgate.runtime import open_model
 
     if args.batch < 1:
@@ -93,31 +87,14 @@ def run(args: argparse.Namespace) -> int:
     with opened.runner as runner:
         dataset = load_dataset(args.data, count=args.count)
         check_class_names(opened.class_names, dataset)
-        # The deployed protocol goes first: its suppression is what a user waits for, so it is the one timed.
-        predictions = list(
-            track(
-                iterate_predictions(
-                    runner,
-                    [sample.path for sample in dataset.samples],
-                    [protocol.deployed(), protocol],
-                    batch=args.batch,
-                ),
-                description="evaluating",
-                total=len(dataset),
-                console=Console(stderr=True),
-                transient=True,
+        with Progress(console=Console(stderr=True), transient=True) as bars:
+            task = bars.add_task("evaluating", total=len(dataset))
+            evaluation = evaluate_runner(
+                runner, dataset, protocol, batch=args.batch, progress=lambda count: bars.advance(task, count)
             )
-        )
         execution = runner.describe()
-    coco = evaluate_coco(dataset, [prediction.detections[1] for prediction in predictions])
-    confusion = confusion_at(
-        dataset,
-        [prediction.detections[0] for prediction in predictions],
-        conf=protocol.deployed_conf,
-        iou=protocol.match_iou,
-    )
-    stages = summarise_stages(predictions)
-    _write_lines([*coco.lines(), "", *_table(confusion), "", *_footer(dataset, protocol, execution, stages)])
+    footer = _footer(dataset, protocol, execution, evaluation.stages)
+    _write_lines([*evaluation.coco.lines(), "", *_table(evaluation.confusion), "", *footer])
     if args.json is not None:
         _write_json(
             args.json,
@@ -132,9 +109,7 @@ def run(args: argparse.Namespace) -> int:
                     "notes": dataset.notes,
                 },
                 "protocol": protocol.to_json(),
-                "accuracy": coco.to_json(),
-                "confusion": confusion.to_json(),
-                "stages": stages.to_json(),
+                **evaluation.to_json(),
                 "execution": execution,
                 "environment": environment(),
             },

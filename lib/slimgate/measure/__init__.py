@@ -3,6 +3,7 @@
 from slimgate.measure.accuracy import COCO_NUMBERS, CocoResult, evaluate_coco
 from slimgate.measure.confusion import ClassCounts, Confusion, confusion_at
 from slimgate.measure.environment import device_key, environment
+from slimgate.measure.evaluate import Evaluation, evaluate_runner
 from slimgate.measure.metrics import METRICS, Metric, metric_for
 from slimgate.measure.nms_time import CANDIDATE_SETS, NmsTime, measure_nms, stored_candidates
 from slimgate.measure.pairs import PairResult, control, measure_pairs, refuse_workers
@@ -23,6 +24,7 @@ __all__ = [
     "ClassCounts",
     "CocoResult",
     "Confusion",
+    "Evaluation",
     "Metric",
     "NmsTime",
     "OutputParity",
@@ -36,6 +38,7 @@ __all__ = [
     "device_key",
     "environment",
     "evaluate_coco",
+    "evaluate_runner",
     "iterate_predictions",
     "measure_nms",
     "measure_pairs",

@@ -1,18 +1,12 @@
-"""From an artifact and its runtime to the numbers of one case."""
+"""From a case record to the measurements that floors are set for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from slimgate.flow import Artifact, Case, Detector, Json, Measurement
 from slimgate.measure.metrics import metric_for
-
-if TYPE_CHECKING:
-    from slimgate.data import Dataset
-    from slimgate.detect import Detections, Protocol
-    from slimgate.runtime import Runner
 
 _COCO_METRICS = (("map50_95", "AP"), ("map50", "AP50"), ("map75", "AP75"))
 _CONFUSION_METRICS = (
@@ -24,48 +18,6 @@ _CONFUSION_METRICS = (
     ("partial", "partial"),
     ("misses", "misses"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accuracy:
-    """What one pass over the evaluated images gives.
-
-    Attributes:
-        deployed: detections at the deployed confidence, one per image, original pixels.
-        everything: detections down to the protocol's confidence, one per image.
-        record: the ``accuracy``, ``confusion`` and ``stages`` parts of the case record.
-    """
-
-    deployed: Sequence[Detections]
-    everything: Sequence[Detections]
-    record: Mapping[str, Json]
-
-
-def measure_accuracy(
-    runner: Runner, dataset: Dataset, protocol: Protocol, *, progress: Callable[[int], object] | None = None
-) -> Accuracy:
-    """Run a detector over the dataset once and return every accuracy number, and the time of each stage."""
-    from slimgate.measure import confusion_at, evaluate_coco, iterate_predictions, summarise_stages
-
-    predictions = []
-    paths = [sample.path for sample in dataset.samples]
-    # The deployed protocol goes first: its suppression is what a user waits for, so it is the one that is timed.
-    for prediction in iterate_predictions(runner, paths, [protocol.deployed(), protocol]):
-        predictions.append(prediction)
-        if progress is not None:
-            progress(1)
-    deployed, everything = zip(*(prediction.detections for prediction in predictions), strict=True)
-    coco = evaluate_coco(dataset, everything)
-    confusion = confusion_at(dataset, deployed, conf=protocol.deployed_conf, iou=protocol.match_iou)
-    return Accuracy(
-        deployed=deployed,
-        everything=everything,
-        record={
-            "accuracy": coco.to_json(),
-            "confusion": confusion.to_json(),
-            "stages": summarise_stages(predictions).to_json(),
-        },
-    )
 
 
 def list_measurements(

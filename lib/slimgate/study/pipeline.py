@@ -16,7 +16,7 @@ from slimgate.errors import SlimgateError, UnavailableError, UsageError
 from slimgate.flow import Case, Json, Measurement, Precision
 from slimgate.gate import CASE_FORMAT, RUN_FORMAT, Judgement, Matrix, judge_run, load_floors, load_records
 from slimgate.study.directory import RunWriter
-from slimgate.study.measuring import artifact_record, count_model, list_measurements, measure_accuracy
+from slimgate.study.measuring import artifact_record, count_model, list_measurements
 from slimgate.study.pictures import choose_pictures, detections_to_json
 from slimgate.study.prepare import expand_cases, prepare_study
 from slimgate.study.select import select_cases
@@ -189,6 +189,8 @@ class _Flow:
         self.progress(BUILD, len(self.works), len(self.works), "")
 
     def measure_accuracy(self) -> None:
+        from slimgate.measure import evaluate_runner
+
         dataset, protocol = self.prepared.dataset, self.prepared.protocol
         measurable = [work for work in self.works if work.measurable]
         total = len(measurable) * len(dataset)
@@ -204,12 +206,12 @@ class _Flow:
                 with self.prepared.open(work.spec, work.runtime) as runner:
                     work.record["provider"] = runner.provider
                     work.record["runner"] = runner.describe()
-                    accuracy = measure_accuracy(runner, dataset, protocol, progress=advance)
+                    evaluation = evaluate_runner(runner, dataset, protocol, progress=advance)
             except SlimgateError as error:
                 work.fail(error)
                 continue
-            work.deployed, work.everything = accuracy.deployed, accuracy.everything
-            work.record.update(accuracy.record)
+            work.deployed, work.everything = evaluation.deployed, evaluation.everything
+            work.record.update(evaluation.to_json())
         self.add_score_shift()
 
     def add_score_shift(self) -> None:

@@ -149,7 +149,7 @@ def test_interrupted_runs_leave_nothing_but_the_store(project, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("slimgate.study.pipeline.measure_accuracy", interrupt)
+    monkeypatch.setattr("slimgate.measure.evaluate_runner", interrupt)
     with pytest.raises(KeyboardInterrupt):
         _run(project)
     assert not (project / "run").exists()

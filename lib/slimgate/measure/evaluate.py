@@ -1,0 +1,78 @@
+"""One pass over a dataset: every accuracy number, and the time of each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slimgate.data import Dataset
+from slimgate.detect import Detections, Protocol
+from slimgate.measure.accuracy import CocoResult, evaluate_coco
+from slimgate.measure.confusion import Confusion, confusion_at
+from slimgate.measure.predict import ImageRunner, Progress, iterate_predictions
+from slimgate.measure.stages import StageTimes, summarise_stages
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What one detector did on one dataset.
+
+    Attributes:
+        coco: COCO's numbers over all detections down to the protocol's confidence.
+        confusion: counts at the deployed confidence.
+        stages: median times per image.
+        deployed: detections at the deployed confidence, one per image, original pixels.
+        everything: detections down to the protocol's confidence, one per image.
+    """
+
+    coco: CocoResult
+    confusion: Confusion
+    stages: StageTimes
+    deployed: Sequence[Detections]
+    everything: Sequence[Detections]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the ``accuracy``, ``confusion`` and ``stages`` parts of a case record."""
+        return {
+            "accuracy": self.coco.to_json(),
+            "confusion": self.confusion.to_json(),
+            "stages": self.stages.to_json(),
+        }
+
+
+def evaluate_runner(
+    runner: ImageRunner,
+    dataset: Dataset,
+    protocol: Protocol,
+    *,
+    batch: int = 1,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Run a detector over a dataset once and return every number that comes out of it.
+
+    Args:
+        runner: runs the network.
+        dataset: the evaluated images.
+        protocol: how predictions become detections, and detections numbers.
+        batch: images per network call.
+        progress: called with the number of images that were just finished.
+
+    Raises:
+        InputError: an image cannot be read, or the network's output is not a prediction.
+    """
+    predictions = []
+    paths = [sample.path for sample in dataset.samples]
+    # The deployed protocol goes first: its suppression is what a user waits for, so it is the one that is timed.
+    for prediction in iterate_predictions(runner, paths, [protocol.deployed(), protocol], batch=batch):
+        predictions.append(prediction)
+        if progress is not None:
+            progress(1)
+    deployed, everything = zip(*(prediction.detections for prediction in predictions), strict=True)
+    return Evaluation(
+        coco=evaluate_coco(dataset, everything),
+        confusion=confusion_at(dataset, deployed, conf=protocol.deployed_conf, iou=protocol.match_iou),
+        stages=summarise_stages(predictions),
+        deployed=deployed,
+        everything=everything,
+    )
