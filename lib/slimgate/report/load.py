@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from slimgate.errors import InputError, name_offenders
 from slimgate.gate import RunFiles, load_run
 
+_THRESHOLD = re.compile(r"^[01]\.\d+$")
 _JPEG_START = b"\xff\xd8\xff"
 _ANY = "*"
 
@@ -94,6 +96,10 @@ def load_checked(directory: Path) -> RunFiles:
     for case, record in files.cases.items():
         path = directory / "cases" / f"{case.rpartition('/')[2]}.json"
         _refuse_complaints(path, _complaints(record, _CASE_SHAPE, ""))
+        thresholds = record.get("accuracy", {}).get("ap_by_iou", {})
+        odd = [repr(name) for name in thresholds if not _THRESHOLD.match(name)]
+        if odd:
+            raise _broken(path, f"accuracy.ap_by_iou: {name_offenders(odd)} is no threshold")
         classes = {one["class"] for shown in record.get("pictures", {}).values() for one in shown}
         _refuse_unknown_classes(path, classes, files.run)
     for entry in files.run.get("pictures", {}).values():

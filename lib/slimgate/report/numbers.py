@@ -80,7 +80,9 @@ def _significant(value: float) -> str:
     """Return three significant digits without an exponent; all digits before the point stay."""
     if value == 0:
         return "0"
-    digits = max(0, 3 - len(str(int(abs(value))))) if abs(value) >= 1 else 3
+    # Rounding comes first: 0.9996 has its digits where 1.00 has them.
+    rounded = float(f"{value:.3g}")
+    digits = max(0, 3 - len(str(int(abs(rounded))))) if abs(rounded) >= 1 else 3
     text = f"{value:.{digits}f}"
     return text if float(text) != 0 else f"{value:.2g}"
 

@@ -90,7 +90,8 @@ def standing_cell(row: Row) -> Cell:
         gaps = len(row.gaps)
         below += f", {gaps} not proven" if gaps else ""
     elif standing is Standing.NOT_PROVEN:
-        below = f"{len(row.verdicts)} floors hold" if row.verdicts else "nothing was judged"
+        held = len(row.verdicts)
+        below = f"{held} floor{'s hold' if held > 1 else ' holds'}" if held else "nothing was judged"
     else:
         below = blamed[0] + (f" +{len(blamed) - 1}" if len(blamed) > 1 else "") if blamed else ""
     return Cell(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _STYLES = {"red": "bold red", "amber": "yellow", "grey": "dim", "green": "green"}
 _SHORT_TITLES = {"Latency ratio": "Latency vs FP32", "Non-zero": "Non-0"}
-# From the least to the most needed; the variant, its accuracy and the verdict always stay.
-_EXPENDABLE = ("FLOPs", "Non-zero", "mAP50", "NMS ms", "Size", "Recall", "Runtime", "Latency ratio")
+# From the least to the most needed; variant, runtime, accuracy and verdict always stay.
+_EXPENDABLE = ("FLOPs", "Non-zero", "mAP50", "NMS ms", "Size", "Recall", "Latency ratio")
 _MOST_MESSAGES = 5
 
 
@@ -46,15 +46,10 @@ def _print_table(rows: Sequence[Row], console: Console) -> None:
     widths = [max([len(title), *(len(row[index]) for row in texts)]) for index, title in enumerate(titles)]
     names = [column.title for column in table.columns]
     kept, hidden = _fit(names, widths, console.width)
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, header_style="bold")
     for index in kept:
         column = table.columns[index]
-        shown.add_column(
-            titles[index],
-            justify="right" if column.numeric else "left",
-            no_wrap=console.width >= sum(widths[kept_index] + 1 for kept_index in kept),
-            overflow="fold",
-        )
+        shown.add_column(titles[index], justify="right" if column.numeric else "left", overflow="fold")
     for row, cells in zip(texts, table.rows, strict=True):
         tone = cells[-1].tone
         shown.add_row(
@@ -65,9 +60,8 @@ def _print_table(rows: Sequence[Row], console: Console) -> None:
         )
     console.print(shown)
     if hidden:
-        needed = sum(width + 1 for width in widths) + 2
         console.print(
-            f"not shown at {console.width} columns: {', '.join(hidden)} (all fit in {needed})",
+            f"not shown at {console.width} columns: {', '.join(hidden)} (all fit in {_width(widths)})",
             style="dim",
             highlight=False,
         )
@@ -78,12 +72,17 @@ def _fit(names: Sequence[str], widths: Sequence[int], room: int) -> tuple[list[i
     kept = list(range(len(names)))
     hidden = []
     for name in _EXPENDABLE:
-        if sum(widths[index] + 1 for index in kept) + 1 <= room:
+        if _width([widths[index] for index in kept]) <= room:
             break
         for index in [index for index in kept if names[index].split(" @")[0] == name]:
             kept.remove(index)
             hidden.append(names[index])
     return kept, hidden
+
+
+def _width(widths: Sequence[int]) -> int:
+    """Return the width of a table: its columns, with a space between them."""
+    return sum(widths) + len(widths) - 1
 
 
 def _cell_text(cell: Cell, is_verdict: bool) -> str:

@@ -22,14 +22,14 @@ def _document(folder: Path, text: str) -> Path:
 
 
 def test_blocks_of_the_study_are_filled_and_nothing_else_is_touched(tmp_path, run_dir, study_id):
-    before = f"# Mine\n<!-- slimgate:table {study_id} -->\nold\n<!-- /slimgate -->\ntext\n"
+    before = f"# Mine\n<!-- slimgate:table {study_id} -->\nto be replaced\n<!-- /slimgate -->\ntext\n"
     other = "<!-- slimgate:table another -->\nkept\n<!-- /slimgate -->\n"
     document = _document(tmp_path, before + other)
     assert update_document(document, run_dir) == ["table"]
     text = document.read_text(encoding="utf-8")
     assert text.startswith("# Mine\n")
     assert text.endswith(f"text\n{other}")
-    assert "old" not in text
+    assert "to be replaced" not in text
     record = json.loads(next((run_dir / "cases").glob("fp32@onnxruntime.json")).read_text())
     assert f"{record['accuracy']['coco']['AP']:.4f}" in text
 

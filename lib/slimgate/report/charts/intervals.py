@@ -52,7 +52,7 @@ def draw_interval(
         for end in interval
     ]
     if span[0] <= ratio <= span[1]:
-        parts.append(element("circle", cx=place(ratio), cy=middle, r=3.5, class_="dot"))
+        parts.append(element("circle", cx=place(ratio), cy=middle, r=3, class_="dot"))
     else:
         at, tip = (_WIDTH - 9, 8) if ratio > span[1] else (9, -8)
         points = f"{at},{middle - 5} {at + tip},{middle} {at},{middle + 5}"

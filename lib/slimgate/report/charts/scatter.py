@@ -44,7 +44,7 @@ _RATIO_TICKS = (
     8.0,
     12.0,
 )
-_IN_SCALE = 0.85
+_IN_SCALE = 0.9
 """Points below this share of the best accuracy stand at the lower edge, so that the rest can be told apart."""
 _SHAPES = {"fp32": "circle", "fp16": "square", "int8": "diamond"}
 _RADIUS = 6.0
