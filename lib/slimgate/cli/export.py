@@ -110,11 +110,12 @@ def _check_options(args: argparse.Namespace, out: Path) -> None:
     from slimgate.errors import UsageError
 
     if out.is_dir() or out.suffix != f".{args.format}":
+        better = out / f"model.{args.format}" if out.is_dir() else out.with_suffix(f".{args.format}")
         raise UsageError(
             f"--out {out}",
             found="a directory" if out.is_dir() else f"suffix '{out.suffix}'",
             expected=f"a file name that ends in .{args.format}",
-            action=f"write -o {out.with_suffix('') / 'model' if out.is_dir() else out.with_suffix('')}.{args.format}",
+            action=f"write -o {better}",
         )
     if out.exists() and not args.force:
         raise UsageError(

@@ -1,0 +1,170 @@
+"""``slimgate export`` and ``slimgate inspect``, as a user types them."""
+
+import json
+
+import pytest
+from PIL import Image
+from slimgate.artifact import artifact_from_file
+from slimgate.artifact.trt import why_not_installed
+from slimgate.cli import main
+from slimgate.model import save_checkpoint
+
+from fixtures.artifacts import random_images
+
+
+@pytest.fixture(scope="module")
+def checkpoint(artifacts, tmp_path_factory):
+    return save_checkpoint(artifacts.detector, tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Return a YOLO dataset of six pictures."""
+    folder = tmp_path_factory.mktemp("calib")
+    for name in ("images", "labels"):
+        (folder / name).mkdir()
+    for index, image in enumerate(random_images(6)):
+        picture = Image.fromarray((image.transpose(1, 2, 0) * 255).astype("uint8"))
+        picture.save(folder / "images" / f"{index}.png")
+        (folder / "labels" / f"{index}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (folder / "classes.txt").write_text("datamatrix\nqrcode\nbarcode\n")
+    return folder
+
+
+def _run(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_fp32_goes_beside_nothing_but_where_it_is_told(checkpoint, tmp_path, capsys):
+    out = tmp_path / "new" / "tiny.onnx"
+    code, text, _ = _run(capsys, "export", checkpoint, "-o", out)
+    assert code == 0
+    assert "fp32 100.0%" in text
+    assert f"wrote {out}" in text
+    assert artifact_from_file(out).batch == 0
+
+
+def test_int8_from_an_onnx_file_says_what_it_was_calibrated_on(artifacts, images, tmp_path, capsys):
+    out = tmp_path / "tiny-int8.onnx"
+    arguments = ["--precision", "int8", "--calib", images, "--calib-count", "6", "-o", out]
+    code, text, _ = _run(capsys, "export", artifacts.fp32.path, *arguments)
+    assert code == 0
+    assert "in onnxruntime" in text
+    artifact = artifact_from_file(out)
+    assert artifact.target == "x86"
+    assert artifact.lineage[-1].notes["calibration_count"] == 6
+
+
+def test_calibrating_on_the_evaluated_images_is_refused(artifacts, images, tmp_path, capsys):
+    out = tmp_path / "m.onnx"
+    arguments = [
+        "--precision",
+        "int8",
+        "--calib",
+        images,
+        "--evaluated",
+        images,
+        "--calib-count",
+        "6",
+        "-o",
+        out,
+    ]
+    code, _, error = _run(capsys, "export", artifacts.fp32.path, *arguments)
+    assert code == 2
+    assert "6 of 6 calibration images are also evaluated" in error
+    assert not out.exists()
+
+
+@pytest.mark.skipif(why_not_installed("tensorrt-rtx") is not None, reason="tensorrt-rtx is not installed")
+def test_an_engine_is_named_for_its_precision(artifacts, tmp_path, capsys):
+    source = tmp_path / "tiny.onnx"
+    source.write_bytes(artifacts.fp32.path.read_bytes())
+    arguments = [
+        "--format",
+        "engine",
+        "--precision",
+        "fp16",
+        "--kind",
+        "tensorrt-rtx",
+        "--compute-capability",
+        "8.9",
+    ]
+    code, text, _ = _run(capsys, "export", source, *arguments)
+    assert code == 0
+    assert "weight memory" in text
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        "tiny-fp16.engine",
+        "tiny-fp16.engine.json",
+        "tiny.onnx",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found", "expected"),
+    [
+        (["--precision", "int8"], "no calibration images", "--calib DATA"),
+        (["--format", "engine", "--target", "x86"], "an engine runs in TensorRT", "--target tensorrt"),
+        (["-o", "out.engine"], "suffix '.engine'", "ends in .onnx"),
+        (["-o", "."], "a directory", "ends in .onnx"),
+        ([], "is ONNX already", "another precision or format"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    artifacts, tmp_path, monkeypatch, capsys, arguments, found, expected
+):
+    monkeypatch.chdir(tmp_path)
+    model = tmp_path / "other" / "model.onnx"
+    model.parent.mkdir()
+    model.write_bytes(artifacts.fp32.path.read_bytes())
+    if not arguments:
+        arguments = ["-o", "copy.onnx"]
+    code, _, error = _run(capsys, "export", model, *arguments)
+    assert code == 2
+    assert found in error
+    assert expected in error
+    assert [entry.name for entry in tmp_path.iterdir()] == ["other"]
+
+
+def test_an_existing_file_is_kept_unless_forced(checkpoint, tmp_path, capsys):
+    out = tmp_path / "m.onnx"
+    out.write_bytes(b"precious")
+    code, _, error = _run(capsys, "export", checkpoint, "-o", out)
+    assert code == 2
+    assert "exists already" in error
+    assert out.read_bytes() == b"precious"
+    assert _run(capsys, "export", checkpoint, "-o", out, "--force")[0] == 0
+    assert artifact_from_file(out).precision == "fp32"
+
+
+def test_no_builder_installed(artifacts, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("slimgate.artifact.trt.why_not_installed", lambda kind: "not installed")
+    code, _, error = _run(
+        capsys, "export", artifacts.fp32.path, "--format", "engine", "-o", tmp_path / "m.engine"
+    )
+    assert code == 2
+    assert "tensorrt nor tensorrt-rtx" in error
+    assert "pip install slimgate[tensorrt-rtx]" in error
+
+
+def test_inspect_prints_the_proof(artifacts, capsys):
+    code, text, _ = _run(capsys, "inspect", artifacts.int8("x86").path, "--layers")
+    assert code == 0
+    assert f"int8 {artifacts.int8('x86').shares['int8']:.1%}" in text
+    assert "claims int8" in text
+    assert "outputs of the head exempt" in text
+    assert "quantize" in text
+
+
+def test_inspect_as_json_and_as_text(artifacts, capsys):
+    _, text, _ = _run(capsys, "inspect", artifacts.fp16.path, "--json")
+    assert json.loads(text)["shares"] == {"fp16": 1.0}
+    _, text, _ = _run(capsys, "inspect", artifacts.fp16.path, "--text")
+    assert text.startswith("format onnx\n")
+
+
+def test_inspect_of_a_missing_file(tmp_path, capsys):
+    code, _, error = _run(capsys, "inspect", tmp_path / "gone.onnx")
+    assert code == 2
+    assert "No such file or directory" in error
