@@ -89,7 +89,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         """Record the epoch in the curve and pass the averaged weights on."""
         path = Path(self.save_dir) / CURVE_NAME
         curve: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        if self.epoch + 1 in {int(row["epoch"]) for row in curve}:
+        if self.epoch >= self.epochs:
             return  # the validation after the last epoch calls back once more
         curve = [row for row in curve if row["epoch"] <= self.epoch]
         losses = [float(v) for v in (self.tloss.values() if isinstance(self.tloss, Mapping) else self.tloss)]
