@@ -28,10 +28,10 @@ from slimgate.gate import (
     write_records,
 )
 from slimgate.gate.propose import propose_header
-from slimgate.measure import compare_predictions
+from slimgate.measure import compare_predictions, evaluate_runner
 from slimgate.model import load_detector, output_convolutions
 from slimgate.runtime import Runner, get_runtime
-from slimgate.study.measuring import count_model, list_measurements, measure_accuracy
+from slimgate.study.measuring import count_model, list_measurements
 
 from fixtures.goldens import PROVENANCE
 
@@ -57,7 +57,7 @@ class Bench:
 
     def measure(self, case: Case, runner: Runner, dataset: Dataset | None = None) -> list[Measurement]:
         """Return the accuracy of a runner, as the study measures it."""
-        record = measure_accuracy(runner, dataset or self.dataset, self.protocol).record
+        record = evaluate_runner(runner, dataset or self.dataset, self.protocol).to_json()
         provenance = {
             **PROVENANCE,
             "weights_sha256": self.detector.weights_sha256,

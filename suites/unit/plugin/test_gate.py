@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from slimgate.errors import InputError
 from slimgate.flow import Case, Status, Verdict
 from slimgate.gate import Judgement, NotProven
+from slimgate.study import Study
 
 from fixtures.goldens import FP32, INT8, STUDY_TOML, make_measurement, make_run
 
@@ -189,3 +192,56 @@ def test_benchmarks_carry_the_device_and_the_versions(
     facts = json.loads((pytester.path / "out.json").read_text())["machine_info"]["slimgate"]
     assert facts["device"].startswith("cpu:")
     assert facts["versions"]["numpy"]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Put a study in place that writes a green run at once, and keep what it was asked for."""
+    calls: list[dict[str, Any]] = []
+
+    def run_study(study: Study, out: Path, **options: Any) -> None:
+        calls.append(options)
+        make_run(out, [make_measurement()], Judgement(verdicts=tuple(GREEN)))
+
+    monkeypatch.setattr("slimgate.study.pipeline.run_study", run_study)
+    return calls
+
+
+def run_study_suite(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
+    pytester.makepyfile(SUITE)
+    (pytester.path / "study.toml").write_text(STUDY_TOML)
+    return pytester.runpytest_inprocess(*QUIET, "--slimgate-study", "study.toml", *options)
+
+
+def test_the_study_runs_once_for_the_whole_session(
+    pytester: pytest.Pytester, asked: list[dict[str, Any]]
+) -> None:
+    result = run_study_suite(pytester)
+    result.assert_outcomes(passed=6)
+    (options,) = asked
+    assert (options["expression"], options["timing"]) == ("", True)
+    result.stdout.fnmatch_lines(["6 PASS, 0 not proven", "report: *study-codes"])
+
+
+@pytest.mark.parametrize(
+    ("selection", "expression"),
+    [("codes/int8@onnxruntime", str(INT8)), ("fp32", str(FP32)), ("test_size", "")],
+)
+def test_only_the_selected_cases_are_run(
+    pytester: pytest.Pytester, asked: list[dict[str, Any]], selection: str, expression: str
+) -> None:
+    run_study_suite(pytester, "-k", selection)
+    assert [options["expression"] for options in asked] == [expression]
+
+
+def test_a_study_that_cannot_run_fails_every_test_with_its_message(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_study(study: Study, out: Path, **options: Any) -> None:
+        raise InputError("weights.safetensors", found="no such file", expected="weights", action="train")
+
+    monkeypatch.setattr("slimgate.study.pipeline.run_study", run_study)
+    result = run_study_suite(pytester)
+    result.assert_outcomes(errors=6)
+    result.stdout.fnmatch_lines(["weights.safetensors: no such file"])
+    result.stdout.no_fnmatch_line("*Traceback*")
