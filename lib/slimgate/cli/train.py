@@ -42,6 +42,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--image-size", type=int, default=320, metavar="PIXELS", help="default: %(default)s")
     parser.add_argument("--epochs", type=int, default=12, help="default: %(default)s")
     parser.add_argument("--batch", type=int, default=16, help="default: %(default)s")
+    parser.add_argument(
+        "--learning-rate", type=float, default=0.001, metavar="RATE", help="at its highest (default: %(default)s)"
+    )
     parser.add_argument("--count", type=int, metavar="N", help="only the first N training pictures")
     parser.add_argument("--val-count", type=int, metavar="N", help="only the first N validation pictures")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -71,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
             image_size=args.image_size,
             epochs=args.epochs,
             batch=args.batch,
+            learning_rate=args.learning_rate,
             seed=args.seed,
             half=not args.fp32,
         ),
