@@ -79,14 +79,18 @@ def _trace(detector: Detector, path: Path, *, batch: int, opset: int) -> None:
 
     size = detector.image_size
     module = fuse_batchnorm(detector.module).eval()
+    images = torch.zeros(batch, 3, size, size)
     with warnings.catch_warnings(), torch.no_grad():
+        # The head keeps the anchors of the last shape it saw: without this the file would depend on what the
+        # detector was run on before.
+        module(images)
         # The tracer warns about every Python branch on a shape; image size and strides are fixed on purpose, and
         # the batch axis is freed and checked below.
         warnings.simplefilter("ignore")
         # The tracing exporter needs no onnxscript, keeps parameter names, and folds the fixed shapes.
         torch.onnx.export(
             module,
-            (torch.zeros(batch, 3, size, size),),
+            (images,),
             str(path),
             input_names=[INPUT_NAME],
             output_names=[OUTPUT_NAME],
