@@ -188,7 +188,7 @@ def _open_run(
             )
         record: dict[str, Json] = json.loads(path.read_text(encoding="utf-8"))
         kept = TrainSettings(**record["settings"])
-        curve_path = run / "curve.json"
+        curve_path = run / "ultralytics" / "curve.json"
         done = len(json.loads(curve_path.read_text(encoding="utf-8"))) if curve_path.exists() else 0
         if done >= kept.epochs:
             raise InputError(
