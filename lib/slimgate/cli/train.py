@@ -43,7 +43,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--epochs", type=int, default=12, help="default: %(default)s")
     parser.add_argument("--batch", type=int, default=16, help="default: %(default)s")
     parser.add_argument(
-        "--learning-rate", type=float, default=0.001, metavar="RATE", help="at its highest (default: %(default)s)"
+        "--learning-rate",
+        type=float,
+        default=0.001,
+        metavar="RATE",
+        help="at its highest (default: %(default)s)",
     )
     parser.add_argument("--count", type=int, metavar="N", help="only the first N training pictures")
     parser.add_argument("--val-count", type=int, metavar="N", help="only the first N validation pictures")
