@@ -80,6 +80,7 @@ def _context(files: RunFiles, rows: list[Row]) -> dict[str, Any]:
         "nms": times.nms_table(rows),
         "engines": sizes.engines_table(rows),
         "pictures": list_pictures(files, rows),
+        "commands": provenance.list_commands(files),
         "facts": provenance.list_facts(files),
         "artifacts": provenance.artifacts_table(rows),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,19 @@ def list_facts(files: RunFiles) -> list[Facts]:
         Facts(title="Evaluation protocol", entries=list(_flatten(run.get("protocol", {})))),
     ]
     return [group for group in groups if group.entries]
+
+
+def list_commands(files: RunFiles) -> list[str]:
+    """Return the commands that give a run's numbers again, each fit to be pasted into a shell."""
+    run = files.run
+    study = shlex.quote(str(run["study"]["id"]))
+    commit = run.get("git", {}).get("commit")
+    expression = run.get("filter")
+    return [
+        *([f"git checkout {shlex.quote(str(commit))}"] if commit else []),
+        f"slimgate study {study}" + (f" -k {shlex.quote(str(expression))}" if expression else ""),
+        "slimgate report RUN_DIR    # this page alone, from the records",
+    ]
 
 
 def artifacts_table(rows: Sequence[Row]) -> Table | None:

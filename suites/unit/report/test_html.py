@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import socket
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -304,6 +305,14 @@ def test_names_from_outside_are_never_markup(run_draft: RunDraft, tmp_path: Path
     assert "alert(&#39;class&#39;)" in raw
     assert page.row("fp32@onnxruntime by class", NASTY)["TP"]
     assert NASTY in page.text
+
+
+def test_the_commands_can_be_pasted(run_draft: RunDraft, tmp_path: Path) -> None:
+    run_draft.run.update(filter="int8 and not 'x'; rm -rf ~", complete=False)
+    page = read_page(run_draft.write(tmp_path / "run"))
+    line = next(line for line in page.text.splitlines() if line.startswith("slimgate study codes"))
+    assert shlex.split(line) == ["slimgate", "study", "codes", "-k", "int8 and not 'x'; rm -rf ~"]
+    assert "git checkout 1234567890abcdef1234567890abcdef12345678" in page.text
 
 
 def test_the_same_run_gives_the_same_bytes(run_dir: Path, tmp_path: Path, written_run: Path) -> None:
