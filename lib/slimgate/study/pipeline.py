@@ -142,7 +142,7 @@ class _Flow:
                 not_proven={work.case: work.not_proven for work in self.works if work.not_proven},
                 failed={work.case: work.failed for work in self.works if work.failed},
                 run_id=self.run_id,
-                reproduce=f"slimgate study {self.study.id}",
+                reproduce=f"slimgate study {self.study.argument}",
                 timed=self.timing,
             ),
         )

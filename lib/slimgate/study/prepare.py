@@ -33,12 +33,12 @@ class Prepared:
     protocol: Protocol
     builder: Builder
 
-    def open(self, spec: VariantSpec, runtime: str) -> Runner:
-        """Return a runner over the artifact of a variant, any batch size, the study's threads."""
+    def open(self, spec: VariantSpec, runtime: str, *, batch: int = 0) -> Runner:
+        """Return a runner over the artifact of a variant, with the study's threads; batch 0 takes any size."""
         from slimgate.runtime import get_runtime
 
         artifact = self.builder.artifact(spec, runtime)
-        return get_runtime(runtime).open(artifact, batch=0, threads=self.study.threads)
+        return get_runtime(runtime).open(artifact, batch=batch, threads=self.study.threads)
 
 
 def prepare_study(

@@ -109,6 +109,14 @@ class Study:
         )
 
     @property
+    def argument(self) -> str:
+        """What a user types to run this study again: a built-in study's name, else the file."""
+        if self.path.parent == studies_folder():
+            return self.path.stem
+        here = Path.cwd()
+        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
+
+    @property
     def reference(self) -> VariantSpec:
         """The FP32 variant that the others are compared with: the first one."""
         return self.variants[0]

@@ -55,8 +55,8 @@ def _measure_pair(
     rounds = prepared.study.rounds if batch == 1 else prepared.study.rounds_batch32
     key = (reference.case, batch)
     with (
-        prepared.open(reference.spec, reference.runtime) as runner_a,
-        prepared.open(work.spec, work.runtime) as runner_b,
+        prepared.open(reference.spec, reference.runtime, batch=batch) as runner_a,
+        prepared.open(work.spec, work.runtime, batch=batch) as runner_b,
     ):
         if key not in controls:
             controls[key] = control(lambda: runner_a.run(images), rounds=rounds)
