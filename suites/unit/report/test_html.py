@@ -4,8 +4,6 @@ import json
 import re
 import shlex
 import socket
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -14,61 +12,11 @@ from slimgate.flow import Status
 from slimgate.report import write_report
 from slimgate.report.numbers import show_bytes, show_count, show_flops, show_fraction, show_ms, show_percent
 
-from fixtures.runs import BASELINE, RunDraft, draft_run
+from fixtures.case_records import BASELINE
+from fixtures.pages import Page
+from fixtures.runs import RunDraft, draft_run
 
 NASTY = "<script>alert('class')</script>"
-_VOID = {"meta", "wbr", "br", "img", "link", "input", "hr"}
-
-
-@dataclass
-class Page(HTMLParser):
-    """A page taken apart: tables by caption, attributes, the text outside of style and script."""
-
-    tables: dict[str, list[list[str]]] = field(default_factory=dict)
-    below: dict[str, list[list[str]]] = field(default_factory=dict)
-    attributes: list[tuple[str, str, str]] = field(default_factory=list)
-    open_tags: list[str] = field(default_factory=list)
-    text: str = ""
-
-    def __post_init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.caption = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in _VOID:
-            self.open_tags.append(tag)
-        if tag == "caption":
-            self.caption = ""
-        if tag == "tr":
-            self.tables[self.caption].append([])
-            self.below[self.caption].append([])
-        if tag in ("td", "th"):
-            self.tables[self.caption][-1].append("")
-            self.below[self.caption][-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open_tags.pop() == tag, f"</{tag}> closes something else"
-        if tag == "caption":
-            assert self.caption not in self.tables, f"two tables are called {self.caption}"
-            self.tables[self.caption] = []
-            self.below[self.caption] = []
-
-    def handle_data(self, data: str) -> None:
-        if "caption" in self.open_tags:
-            self.caption += data
-        elif {"td", "th"} & set(self.open_tags) and not {"i", "title"} & set(self.open_tags):
-            into = self.below if "small" in self.open_tags else self.tables
-            into[self.caption][-1][-1] += data.strip()
-        if not {"style", "script"} & set(self.open_tags):
-            self.text += data
-
-    def row(self, caption: str, *names: str) -> dict[str, str]:
-        """Return the cells of the row that starts with these names, by column."""
-        head, *rows = self.tables[caption]
-        found = [row for row in rows if row[: len(names)] == list(names)]
-        assert len(found) == 1, f"{names} in {caption}: {len(found)} rows"
-        return dict(zip(head, found[0], strict=True))
 
 
 def read_page(run_dir: Path) -> Page:

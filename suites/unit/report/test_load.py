@@ -11,7 +11,8 @@ from slimgate.errors import InputError
 from slimgate.report import write_report
 from slimgate.report.load import load_checked
 
-from fixtures.runs import BASELINE, RunDraft
+from fixtures.case_records import BASELINE
+from fixtures.runs import RunDraft
 
 FP32 = "cases/fp32@onnxruntime.json"
 

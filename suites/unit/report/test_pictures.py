@@ -12,7 +12,7 @@ from slimgate.report.labels import place_label
 from slimgate.report.palette import class_colour, text_colour
 from slimgate.report.pictures import draw_detections, side_by_side
 
-from fixtures.runs import BASELINE
+from fixtures.case_records import BASELINE
 
 GREY = np.full((240, 320, 3), 128, dtype=np.uint8)
 NAMES = ("datamatrix", "qrcode", "<b>größe</b>")

@@ -8,7 +8,8 @@ from slimgate.gate import NotProven, load_run
 from slimgate.report.overview import main_table, summarise_run
 from slimgate.report.rows import Row, Standing, judge_speed, list_rows, sort_worst_first
 
-from fixtures.runs import BASELINE, RunDraft
+from fixtures.case_records import BASELINE
+from fixtures.runs import RunDraft
 
 INT8 = "codes/int8@onnxruntime"
 
