@@ -76,6 +76,7 @@ def measure_pairs(
     rounds: int = 20,
     extend_while: Callable[[tuple[float, float]], bool] | None = None,
     confidence: float = CONFIDENCE,
+    settle_s: float = 0.0,
     clock: Clock = time.perf_counter_ns,
 ) -> PairResult:
     """Return how arm B's time compares with arm A's.
@@ -91,6 +92,8 @@ def measure_pairs(
         extend_while: given the interval of the ratio, whether it is undecided; then the rounds are doubled,
         once.
         confidence: of the interval.
+        settle_s: pause before every sample. Worker threads of one runtime go on spinning for some milliseconds
+            after a call, on the cores that the other arm is timed on.
         clock: returns nanoseconds; replaced in tests.
 
     Raises:
@@ -106,11 +109,11 @@ def measure_pairs(
     while True:
         for index in range(len(seconds_a), planned):
             if index % 2 == 0:
-                seconds_a.append(_time(arm_a, calls[0], clock))
-                seconds_b.append(_time(arm_b, calls[1], clock))
+                seconds_a.append(_time(arm_a, calls[0], clock, settle_s))
+                seconds_b.append(_time(arm_b, calls[1], clock, settle_s))
             else:
-                seconds_b.append(_time(arm_b, calls[1], clock))
-                seconds_a.append(_time(arm_a, calls[0], clock))
+                seconds_b.append(_time(arm_b, calls[1], clock, settle_s))
+                seconds_a.append(_time(arm_a, calls[0], clock, settle_s))
         log_ratios = np.log(seconds_b) - np.log(seconds_a)
         low, high = median_interval(log_ratios, confidence)
         interval = float(np.exp(low)), float(np.exp(high))
@@ -131,14 +134,19 @@ def measure_pairs(
 
 
 def control(
-    arm: Arm, *, rounds: int = 20, confidence: float = CONFIDENCE, clock: Clock = time.perf_counter_ns
+    arm: Arm,
+    *,
+    rounds: int = 20,
+    confidence: float = CONFIDENCE,
+    settle_s: float = 0.0,
+    clock: Clock = time.perf_counter_ns,
 ) -> PairResult:
     """Return an arm measured against itself: what this machine calls a difference when there is none.
 
     Raises:
         UsageError: as for ``measure_pairs``.
     """
-    return measure_pairs(arm, arm, rounds=rounds, confidence=confidence, clock=clock)
+    return measure_pairs(arm, arm, rounds=rounds, confidence=confidence, settle_s=settle_s, clock=clock)
 
 
 def median_interval(values: Any, confidence: float) -> tuple[float, float]:
@@ -200,8 +208,10 @@ def _warm_up(arm: Arm, clock: Clock) -> int:
     return max(1, -(-_SAMPLE_NS // (fastest or 1)))
 
 
-def _time(arm: Arm, calls: int, clock: Clock) -> float:
-    """Return seconds per call over ``calls`` calls."""
+def _time(arm: Arm, calls: int, clock: Clock, settle_s: float) -> float:
+    """Return seconds per call over ``calls`` calls, after a pause."""
+    if settle_s:
+        time.sleep(settle_s)
     began = clock()
     for _ in range(calls):
         arm()

@@ -77,7 +77,7 @@ def _artifact_values(record: Mapping[str, Any]) -> list[tuple[str, float]]:
     values: list[tuple[str, float]] = [(name, entry[name]) for name in ("size_bytes", "compressed_bytes")]
     if entry["shares"]:
         values += [(f"{name}_share", entry["shares"].get(name, 0.0)) for name in ("int8", "fp16")]
-    if "weight_memory_bytes" in entry["facts"]:
+    if entry["facts"].get("weight_memory_bytes") is not None:
         values.append(("weight_memory_bytes", entry["facts"]["weight_memory_bytes"]))
     return values
 

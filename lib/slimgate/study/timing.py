@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _SMALLEST_EFFECT = 1.05
 """A budget of "not slower" asks for no difference at all; 5 % is the smallest effect worth a verdict."""
 
+_SETTLE_S = 0.01
+"""Longer than the worker threads of onnxruntime, OpenVINO and OpenMP spin after a call."""
+
 
 def measure_latency(
     prepared: Prepared,
@@ -59,7 +62,7 @@ def _measure_pair(
         prepared.open(work.spec, work.runtime, batch=batch) as runner_b,
     ):
         if key not in controls:
-            controls[key] = control(lambda: runner_a.run(images), rounds=rounds)
+            controls[key] = control(lambda: runner_a.run(images), rounds=rounds, settle_s=_SETTLE_S)
         if work is reference:
             result = controls[key]
         else:
@@ -67,6 +70,7 @@ def _measure_pair(
                 lambda: runner_a.run(images),
                 lambda: runner_b.run(images),
                 rounds=rounds,
+                settle_s=_SETTLE_S,
                 extend_while=lambda interval: budget is not None and interval[0] <= budget <= interval[1],
             )
     entry = {
