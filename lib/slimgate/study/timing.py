@@ -21,7 +21,10 @@ _SMALLEST_EFFECT = 1.05
 """A budget of "not slower" asks for no difference at all; 5 % is the smallest effect worth a verdict."""
 
 _SETTLE_S = 0.01
-"""Longer than the worker threads of onnxruntime, OpenVINO and OpenMP spin after a call."""
+"""Longer than the worker threads of onnxruntime, OpenVINO and OpenMP spin after a call.
+
+Only between two runtimes: inside one runtime both arms are disturbed alike, and a pause would time cold starts.
+"""
 
 
 def measure_latency(
@@ -57,12 +60,13 @@ def _measure_pair(
     batch = len(images)
     rounds = prepared.study.rounds if batch == 1 else prepared.study.rounds_batch32
     key = (reference.case, batch)
+    settle_s = 0.0 if work.runtime == reference.runtime else _SETTLE_S
     with (
         prepared.open(reference.spec, reference.runtime, batch=batch) as runner_a,
         prepared.open(work.spec, work.runtime, batch=batch) as runner_b,
     ):
         if key not in controls:
-            controls[key] = control(lambda: runner_a.run(images), rounds=rounds, settle_s=_SETTLE_S)
+            controls[key] = control(lambda: runner_a.run(images), rounds=rounds)
         if work is reference:
             result = controls[key]
         else:
@@ -70,7 +74,7 @@ def _measure_pair(
                 lambda: runner_a.run(images),
                 lambda: runner_b.run(images),
                 rounds=rounds,
-                settle_s=_SETTLE_S,
+                settle_s=settle_s,
                 extend_while=lambda interval: budget is not None and interval[0] <= budget <= interval[1],
             )
     entry = {
