@@ -31,7 +31,7 @@ def propose_floor(measurement: Measurement) -> str:
 def propose_floors(measurements: Sequence[Measurement], *, today: str) -> str:
     """Return the floors of measurements as TOML to paste, one block per case; empty if there are none.
 
-    Reason and date are left for the person who pastes them: the reason is a placeholder that says so.
+    The reason is the person's who pastes them: where it belongs stands a request to write one.
     """
     by_case: dict[Case, list[Measurement]] = {}
     for measurement in measurements:
