@@ -87,6 +87,7 @@ def check_architecture(architecture: Mapping[str, Json], *, family: Family, subj
             + ", ".join(sorted(LAYERS[family])),
             action="load a detection checkpoint of a known architecture",
         )
+    _check_widths(architecture.get("widths", {}), subject)
     for text in [architecture.get("activation"), *architecture.get("activations", {}).values()]:
         if text:
             parse_activation(text, subject=subject)
@@ -114,6 +115,20 @@ def parse_activation(text: str, *, subject: str) -> tuple[str, tuple[float, ...]
         expected=f"nn.<name>(numbers) with a name among {', '.join(sorted(ACTIVATIONS))}",
         action="retrain with one of these, or ask for it to be added",
     )
+
+
+def _check_widths(widths: object, subject: str) -> None:
+    if isinstance(widths, Mapping):
+        bad = [f"{n}: {w!r}" for n, w in widths.items() if type(w) is not int or not 0 < w <= _LARGEST]
+    else:
+        bad = [f"a {type(widths).__name__}"]
+    if bad:
+        raise InputError(
+            f"{subject}: widths",
+            found=name_offenders(bad),
+            expected="output channels, 1 or more, by name of a convolution",
+            action="write them like model.2.cv1.conv: 24",
+        )
 
 
 def resolve_word(argument: Json, words: Mapping[str, Json]) -> Json:

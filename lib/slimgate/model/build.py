@@ -14,10 +14,11 @@ from slimgate.model.activation import own_activations, set_activations
 from slimgate.model.architecture import check_architecture
 from slimgate.model.build_legacy import legacy_module
 from slimgate.model.ultralytics_env import Detect, DetectionModel, yaml_model_load
+from slimgate.model.widths import apply_widths
 
 _LAYOUT_KEYS = (
     *("nc", "depth_multiple", "width_multiple", "scale", "scales", "reg_max"),
-    *("activation", "activations", "anchors", "backbone", "head"),
+    *("activation", "activations", "anchors", "backbone", "head", "widths"),
 )
 
 
@@ -57,6 +58,8 @@ def build_module(
         ) from error
     own_activations(module, layout.get("activation"), subject=subject)
     set_activations(module, layout.get("activations", {}), subject=subject)
+    if layout.get("widths"):
+        apply_widths(module, layout["widths"], subject=subject)
     return module.eval()
 
 
