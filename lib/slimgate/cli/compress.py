@@ -1,4 +1,4 @@
-"""``slimgate compress``: change a detector's weights and save it as a new checkpoint."""
+"""``slimgate compress``: change a detector and save it as a new checkpoint."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ operations (applied in the order given, each recorded in the new checkpoint's li
   prune:RATIO[,scope=global|layer]   set the smallest weights to zero, RATIO from 0 to 1
                                      global (default): of all weights together
                                      layer: of each layer's own, as YOLOv5's prune(model, amount)
+  prune24[:HEAD]                     set two of every four weights along the input channels to zero: the 2:4 pattern
+                                     that sparse tensor cores use; HEAD: dense (default) leaves the head's outputs
+  deconv[:KERNEL]                    replace nearest-neighbour upsampling by transposed convolutions with equal
+                                     outputs; KERNEL: 2 (default; 2 x 2) or 4 (4 x 4, padding 1), both of stride 2
 
 examples:
   slimgate compress yolov5n.pt --op prune:0.3 -o yolov5n-prune30
   slimgate compress best.pt --op prune:0.5,scope=layer -o out/best-prune50 --half
   slimgate compress codes.safetensors --op prune:0.2 --op prune:0.4 -o codes-prune40 --force
+  slimgate compress best.pt --op deconv:2 --op prune24:dense -o best-npu
 
 Writes OUT.safetensors and OUT.json. Zeros neither shrink a dense file nor speed up a dense network: they show
 in the non-zero count and in the size after compression. Find out what they cost with slimgate val, or slimgate study.
@@ -29,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command."""
     parser = subparsers.add_parser(
         "compress",
-        help="prune a detector and save it as a new checkpoint",
+        help="prune or convert a detector and save it as a new checkpoint",
         description="Apply operations to a detector and save the result as a slimgate checkpoint.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -37,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--init-sha256", metavar="HEX", help="what the file must hash to, or the beginning of it"
     )
     parser.add_argument(
-        "--architecture", default="yolov5n", help="a yaml that ultralytics ships (default: %(default)s)"
+        "--architecture", default="yolov5n", help="a name that slimgate or ultralytics ships, or a yaml file"
     )
     parser.add_argument("--image-size", type=int, default=320, metavar="PIXELS", help="default: %(default)s")
     parser.add_argument("--epochs", type=int, default=12, help="default: %(default)s")
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             half=not args.fp32,
         ),
-        name=f"codes-{args.architecture}",
+        name=f"codes-{Path(args.architecture).name.removesuffix('.yaml')}",
         init=init,
         data={"train": _facts(train), "val": _facts(val)},
         resume=args.resume,

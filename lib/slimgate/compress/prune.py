@@ -69,7 +69,7 @@ def prune(detector: Detector, settings: Mapping[str, Json]) -> Detector:
     ratio, scope = settings["ratio"], settings["scope"]
     module = copy.deepcopy(detector.module)
     weights = prunable_weights(module)
-    _refuse_not_finite(detector.name, weights)
+    refuse_not_finite(detector.name, weights)
     with torch.no_grad():
         if scope == "layer":
             masks = {name: kept_mask(weight, ratio) for name, weight in weights.items()}
@@ -86,7 +86,12 @@ def prune(detector: Detector, settings: Mapping[str, Json]) -> Detector:
     return replace_module(detector, module, Step(operation="prune", settings=dict(settings), notes=notes))
 
 
-def _refuse_not_finite(name: str, weights: Mapping[str, torch.Tensor]) -> None:
+def refuse_not_finite(name: str, weights: Mapping[str, torch.Tensor]) -> None:
+    """Check that every weight has a magnitude to rank by.
+
+    Raises:
+        InputError: some are NaN or infinite; the message names the layers.
+    """
     bad = [
         f"{layer}.weight ({int((~torch.isfinite(weight)).sum())} of {weight.numel()})"
         for layer, weight in weights.items()
@@ -133,6 +138,6 @@ OPERATION = Operation(
             meaning="rank all weights together (global), or each layer's own (layer)",
         ),
     },
-    successors=frozenset({"prune"}),
+    successors=frozenset({"prune", "prune24"}),
     apply=prune,
 )

@@ -88,7 +88,8 @@ def check_architecture(architecture: Mapping[str, Json], *, family: Family, subj
             action="load a detection checkpoint of a known architecture",
         )
     _check_widths(architecture.get("widths", {}), subject)
-    for text in [architecture.get("activation"), *architecture.get("activations", {}).values()]:
+    activations = architecture.get("activations", {})
+    for text in [architecture.get("activation"), *activations.values()]:
         if text:
             parse_activation(text, subject=subject)
 
@@ -156,7 +157,7 @@ def _rows(architecture: Mapping[str, Json], subject: str) -> Iterator[list[Any]]
 def _row_problems(index: int, row: list[Any], family: Family) -> Iterator[str]:
     source, number, name, arguments = row
     known = LAYERS[family]
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         near = nearest_name(str(name), known).removeprefix("; ")
         yield f"layer {index} is {name!r}" + (f" ({near})" if near else "")
     sources = source if isinstance(source, (list, tuple)) else [source]
@@ -177,6 +178,8 @@ def _size_problems(architecture: Mapping[str, Json]) -> Iterator[str]:
             type(architecture[key]) is int and _is_between(architecture[key], _LARGEST)
         ):
             yield f"{key} is {architecture[key]!r}"
+    if not isinstance(architecture.get("activations", {}), Mapping):
+        yield f"activations is {architecture['activations']!r:.60}"
     scales = architecture.get("scales", {})
     if not isinstance(scales, Mapping) or not all(_is_scale(value) for value in scales.values()):
         yield f"scales is {scales!r:.60}"

@@ -13,13 +13,14 @@ from slimgate.flow import Family, Json
 from slimgate.model.activation import own_activations, set_activations
 from slimgate.model.architecture import check_architecture
 from slimgate.model.build_legacy import legacy_module
-from slimgate.model.ultralytics_env import Detect, DetectionModel, yaml_model_load
+from slimgate.model.ultralytics_env import Detect, DetectionModel
 from slimgate.model.widths import apply_widths
 
-_LAYOUT_KEYS = (
+LAYOUT_KEYS = (
     *("nc", "depth_multiple", "width_multiple", "scale", "scales", "reg_max"),
     *("activation", "activations", "anchors", "backbone", "head", "widths"),
 )
+"""The keys of an architecture; all others of a yaml do not decide its layers."""
 
 
 def build_module(
@@ -63,27 +64,9 @@ def build_module(
     return module.eval()
 
 
-def architecture_from_name(name: str, *, class_count: int) -> dict[str, Json]:
-    """Return the architecture that ultralytics ships under a name, such as ``yolov5n`` or ``yolov5n.yaml``.
-
-    Raises:
-        InputError: ultralytics ships no such architecture.
-    """
-    try:
-        shipped = yaml_model_load(f"{name.removesuffix('.yaml')}.yaml")
-    except FileNotFoundError:
-        raise InputError(
-            f"architecture '{name}'",
-            found="ultralytics ships no such yaml",
-            expected="a name such as yolov5n, yolov8s or yolo11n",
-            action="use a known name",
-        ) from None
-    return plain_architecture(shipped) | {"nc": class_count}
-
-
 def plain_architecture(yaml: Mapping[str, Json]) -> dict[str, Json]:
     """Return the part of a model's yaml that decides its layers; of its sizes, the one in use."""
-    layout = copy.deepcopy({key: yaml[key] for key in _LAYOUT_KEYS if key in yaml})
+    layout = copy.deepcopy({key: yaml[key] for key in LAYOUT_KEYS if key in yaml})
     scales, scale = layout.get("scales"), layout.get("scale")
     if isinstance(scales, dict) and scale in scales:
         # parse_model reads the letter too: C3k2 and A2C2f change shape from size m on.

@@ -97,11 +97,6 @@ def test_a_named_size_keeps_its_scale(tmp_path: Path) -> None:
     again.load_state_dict(detector.module.state_dict(), strict=True)
 
 
-def test_an_unknown_shipped_architecture() -> None:
-    with pytest.raises(InputError, match="architecture 'yolov5q': ultralytics ships no such yaml"):
-        architecture_from_name("yolov5q", class_count=3)
-
-
 def test_another_task_is_refused(tmp_path: Path) -> None:
     from ultralytics.nn.tasks import SegmentationModel
 
