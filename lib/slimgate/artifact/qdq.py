@@ -24,6 +24,7 @@ from slimgate.compress.quantize.scheme import (
     quantize_weight,
     widen_for_bias,
 )
+from slimgate.compress.quantize.source import check_not_quantized
 from slimgate.errors import InputError, name_offenders, unknown_name
 from slimgate.flow import Artifact, Precision, Step
 
@@ -70,14 +71,7 @@ def write_qdq(source: Artifact, plan: QuantizationPlan, path: Path, *, target: s
 
 
 def _check_plan(path: Path, model: Any, plan: QuantizationPlan) -> None:
-    quantized = [node.name for node in model.graph.node if "QuantizeLinear" in node.op_type]
-    if quantized:
-        raise InputError(
-            str(path),
-            found=f"already quantised: {len(quantized)} Q/DQ nodes",
-            expected="an FP32 file",
-            action="start from the FP32 export",
-        )
+    check_not_quantized(path, model)
     missing = sorted(set(plan.float_nodes) - {node.name for node in model.graph.node})
     if missing:
         raise InputError(

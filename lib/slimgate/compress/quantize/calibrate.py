@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from slimgate.compress.quantize.observe import OBSERVERS, Observer
 from slimgate.compress.quantize.plan import QuantizationPlan
+from slimgate.compress.quantize.source import check_not_quantized
 from slimgate.errors import InputError, name_offenders, unknown_name
 
 FloatArray = npt.NDArray[np.float32]
@@ -103,14 +104,7 @@ def _load(path: Path) -> Any:
             expected=f"opset {OLDEST_OPSET} or newer, which has one scale per channel",
             action="export the model again with 'slimgate export'",
         )
-    quantized = [node.name for node in model.graph.node if "QuantizeLinear" in node.op_type]
-    if quantized:
-        raise InputError(
-            str(path),
-            found=f"already quantised: {len(quantized)} Q/DQ nodes",
-            expected="an FP32 file",
-            action="start from the FP32 export",
-        )
+    check_not_quantized(path, model)
     return model
 
 
