@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slimgate.compress import deconv, prune, semi_structured
+from slimgate.compress import align, deconv, prune, semi_structured, slim
 from slimgate.compress.apply import apply_steps, parse_step
 from slimgate.compress.operation import Operation, Setting
 from slimgate.flow import Detector, Step
 
 OPERATIONS: Mapping[str, Operation] = {
     "deconv": deconv.OPERATION,
+    "slim": slim.OPERATION,
+    "align": align.OPERATION,
     "prune": prune.OPERATION,
     "prune24": semi_structured.OPERATION,
 }

@@ -98,6 +98,64 @@ def read_ratio(subject: str, value: Json) -> float:
     )
 
 
+def read_number(low: float, high: float) -> Callable[[str, Json], float]:
+    """Return a reader of numbers from ``low`` to ``high`` that raises UsageError for any other value."""
+
+    def read(subject: str, value: Json) -> float:
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not low <= number <= high:
+            raise UsageError(
+                f"{subject} '{value}'",
+                found=f"not a number from {low:g} to {high:g}",
+                expected=f"a number from {low:g} to {high:g}",
+                action="write one",
+            )
+        return number
+
+    return read
+
+
+def read_count(low: int, high: int = 1_000_000_000) -> Callable[[str, Json], int]:
+    """Return a reader of whole numbers from ``low`` to ``high`` that raises UsageError for any other value."""
+
+    def read(subject: str, value: Json) -> int:
+        text = str(value).strip()
+        if (
+            isinstance(value, bool)
+            or not text.isascii()
+            or not text.isdigit()
+            or not low <= int(text) <= high
+        ):
+            raise UsageError(
+                f"{subject} '{value}'",
+                found=f"not a whole number from {low:,} to {high:,}",
+                expected=f"a whole number from {low:,} to {high:,}",
+                action="write one",
+            )
+        return int(text)
+
+    return read
+
+
+def read_text(subject: str, value: Json) -> str:
+    """Return a text that is not empty.
+
+    Raises:
+        UsageError: it is empty, or no text.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise UsageError(
+            f"{subject} '{value}'",
+            found="no text",
+            expected="a name or a path",
+            action="write one, or leave the setting out",
+        )
+    return value.strip()
+
+
 def read_choice(*choices: str) -> Callable[[str, Json], str]:
     """Return a reader that takes one of the given texts and raises UsageError for any other value."""
 

@@ -61,7 +61,8 @@ class ChannelGraph:
     Attributes:
         layers: every convolution that runs, by module name, in order of execution.
         norms: channel ids of every batch norm, by module name.
-        groups: every output channel is in exactly one.
+        groups: every channel is in exactly one; those that no convolution makes (the image's) are in one without
+            layers.
     """
 
     layers: Mapping[str, LayerChannels]
@@ -72,6 +73,13 @@ class ChannelGraph:
     def free(self) -> tuple[ChannelGroup, ...]:
         """The groups from which channels may be removed."""
         return tuple(group for group in self.groups if not group.fixed)
+
+    @property
+    def choosable(self) -> frozenset[str]:
+        """Convolutions whose width an architecture may choose: some of their outputs are free, and made by them."""
+        return frozenset(
+            name for group in self.free for name in group.layers if self.layers[name].kind != "depthwise"
+        )
 
     @property
     def exempt(self) -> dict[str, str]:
@@ -130,6 +138,8 @@ def _groups(layers: Sequence[LayerChannels], fixed: Mapping[int, str]) -> tuple[
         # A depthwise convolution passes on what it gets: it has that width, but does not choose it.
         for channel in layer.outputs:
             producers.setdefault(channel, {})[layer.name] = None
+        for channel in layer.inputs or ():
+            producers.setdefault(channel, {})
     sets: dict[tuple[tuple[str, ...], str], list[int]] = {}
     for channel, names in producers.items():
         sets.setdefault((tuple(names), fixed.get(channel, "")), []).append(channel)

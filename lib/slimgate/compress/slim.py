@@ -1,0 +1,229 @@
+"""Structured pruning: whole channels go, by coupled groups, and the network really gets smaller.
+
+What network slimming (Liu et al. 2017, arXiv:1708.06519) does to convolutions in a row is done here to any graph of
+coupled channels: shortcuts, concatenations, pyramid pooling, upsampling, transposed convolutions, detection heads.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from slimgate.compress.allocation import Limits, choose_by_target, choose_channels, refuse_narrow
+from slimgate.compress.importance import IMPORTANCES, channel_importance
+from slimgate.compress.operation import Operation, Setting, read_choice, read_count, read_ratio
+from slimgate.errors import UsageError
+from slimgate.flow import Detector, Json, Step
+from slimgate.model.channels import ChannelGraph, trace_channels
+from slimgate.model.count import count_macs
+from slimgate.model.head import head_of
+from slimgate.model.load import replace_module
+from slimgate.model.slice import kept_positions, slice_detector
+
+_RESOLUTION = 2000
+_TARGETS = ("ratio", "flops", "parameters")
+
+
+def slim(detector: Detector, settings: Mapping[str, Json]) -> Detector:
+    """Return the detector without its least important channels; the one given stays as it is.
+
+    Args:
+        detector: what to slim.
+        settings: checked; exactly one of ``ratio``, ``flops`` and ``parameters`` says how much.
+
+    Raises:
+        UsageError: no target or more than one, one that cannot be reached, or a layer would be emptied.
+        InputError: the network does something unknown to channels, its gammas were never made sparse, or a layer is
+            narrower than the multiple.
+    """
+    named = [key for key in _TARGETS if settings[key] is not None]
+    if len(named) != 1:
+        raise UsageError(
+            "operation slim",
+            found=f"{' and '.join(named) or 'no target'}",
+            expected=f"exactly one of {', '.join(_TARGETS)}",
+            action="write slim:0.5 (share of the channels to remove) or slim:flops=0.2 (share of the FLOPs to keep)",
+        )
+    graph = trace_channels(detector.module, subject=detector.name)
+    limits = Limits(
+        multiple=settings["multiple"],
+        floor=settings["floor"],
+        head_floor=settings["head_floor"],
+        head=_head_layers(detector, graph),
+    )
+    if settings["narrow"] == "refuse":
+        refuse_narrow(graph.free, limits.multiple)
+    scores = channel_importance(detector.module, graph, settings["importance"], seed=settings["seed"])
+    macs, sizes = _macs_cost(detector, graph), _parameter_cost(detector, graph)
+    kept, ratio = _choose(graph, scores, settings, limits, macs, sizes)
+    architecture, module = slice_detector(detector, graph, kept)
+    everything = graph.all_channels()
+    notes = {
+        "ratio": ratio,
+        "channels": {"before": _free_count(graph, everything), "after": _free_count(graph, kept)},
+        "flops_share": macs(kept) / macs(everything),
+        "parameters_share": sizes(kept) / sizes(everything),
+        "widths": {name: width for name, width in graph.widths(kept).items() if name not in graph.exempt},
+        "exempt": graph.exempt,
+        "unaligned": _unaligned(graph, kept, limits.multiple),
+        "kept": kept_positions(graph, kept),
+    }
+    step = Step(operation="slim", settings=dict(settings), notes=notes)
+    return dataclasses.replace(replace_module(detector, module, step), architecture=architecture)
+
+
+def masked(detector: Detector, graph: ChannelGraph, kept: frozenset[int]) -> Detector:
+    """Return the detector with the channels that are not kept silenced instead of removed: the same function.
+
+    Every convolution that produces a removed channel and every batch norm on it gets zeros there.
+    """
+    module = copy.deepcopy(detector.module)
+    layers = dict(module.named_modules())
+    for name, layer in graph.layers.items():
+        weight: Any = layers[name].weight.data
+        bias: Any = layers[name].bias
+        for position, channel in enumerate(layer.outputs):
+            if channel not in kept:
+                (weight[:, position] if layer.kind == "deconv" else weight[position]).zero_()
+                if bias is not None:
+                    bias.data[position] = 0
+    for name, channels in graph.norms.items():
+        norm: Any = layers[name]
+        for position, channel in enumerate(channels):
+            if channel not in kept:
+                norm.weight.data[position] = 0
+                norm.bias.data[position] = 0
+    return dataclasses.replace(detector, module=module)
+
+
+def _choose(
+    graph: ChannelGraph,
+    scores: Mapping[int, float],
+    settings: Mapping[str, Json],
+    limits: Limits,
+    macs: Callable[[frozenset[int]], float],
+    sizes: Callable[[frozenset[int]], float],
+) -> tuple[frozenset[int], float]:
+    scope = settings["scope"]
+    if settings["ratio"] is not None:
+        ratio = settings["ratio"]
+        return choose_channels(graph, scores, ratio, scope=scope, limits=limits), ratio
+    key, cost = ("flops", macs) if settings["flops"] is not None else ("parameters", sizes)
+    whole = cost(graph.all_channels())
+    return choose_by_target(
+        graph,
+        scores,
+        scope=scope,
+        limits=limits,
+        cost=lambda kept: cost(kept) / whole,
+        target=settings[key],
+        steps=_RESOLUTION,
+        name=f"of the {key}",
+    )
+
+
+def _head_layers(detector: Detector, graph: ChannelGraph) -> frozenset[str]:
+    inside = {id(layer) for layer in head_of(detector.module).modules()}
+    layers = dict(detector.module.named_modules())
+    return frozenset(name for name in graph.layers if id(layers[name]) in inside)
+
+
+def _macs_cost(detector: Detector, graph: ChannelGraph) -> Callable[[frozenset[int]], float]:
+    """Return the multiply-accumulates of the network that keeps given channels, by proportion of each layer."""
+    whole = count_macs(detector)
+
+    def cost(kept: frozenset[int]) -> float:
+        total = 0.0
+        for name, macs in whole.items():
+            layer = graph.layers.get(name)
+            if layer is None:
+                total += macs
+                continue
+            share = sum(c in kept for c in layer.outputs) / len(layer.outputs)
+            if layer.inputs is not None and layer.kind != "depthwise":
+                share *= sum(c in kept for c in layer.inputs) / len(layer.inputs)
+            total += macs * share
+        return total
+
+    return cost
+
+
+def _parameter_cost(detector: Detector, graph: ChannelGraph) -> Callable[[frozenset[int]], float]:
+    """Return the parameters of the network that keeps given channels."""
+    layers: dict[str, Any] = dict(detector.module.named_modules())
+    counted = {f"{name}.{part}" for name in (*graph.layers, *graph.norms) for part in ("weight", "bias")}
+    rest = sum(p.numel() for name, p in detector.module.named_parameters() if name not in counted)
+
+    def cost(kept: frozenset[int]) -> float:
+        total = float(rest)
+        for name, layer in graph.layers.items():
+            outputs = sum(c in kept for c in layer.outputs)
+            inputs = layers[name].weight.shape[1 if layer.kind != "deconv" else 0]
+            if layer.inputs is not None and layer.kind != "depthwise":
+                inputs = inputs * sum(c in kept for c in layer.inputs) / len(layer.inputs)
+            kernel = layers[name].kernel_size[0] * layers[name].kernel_size[1]
+            total += outputs * inputs * kernel + (outputs if layers[name].bias is not None else 0)
+        return total + sum(2 * sum(c in kept for c in channels) for channels in graph.norms.values())
+
+    return cost
+
+
+def _free_count(graph: ChannelGraph, kept: frozenset[int]) -> int:
+    return sum(channel in kept for group in graph.free for channel in group.channels)
+
+
+def _unaligned(graph: ChannelGraph, kept: frozenset[int], multiple: int) -> dict[str, int]:
+    exempt = graph.exempt
+    return {n: w for n, w in graph.widths(kept).items() if w % multiple and n not in exempt}
+
+
+def _read_optional_ratio(subject: str, value: Json) -> float | None:
+    return None if value is None else read_ratio(subject, value)
+
+
+OPERATION = Operation(
+    name="slim",
+    summary="remove whole channels by coupled group, widths rounded up to a multiple (structured pruning)",
+    example="slim:0.5",
+    positional="ratio",
+    settings={
+        "ratio": Setting(
+            read=_read_optional_ratio, default=None, meaning="share of the channels to remove, 0 to 1"
+        ),
+        "flops": Setting(
+            read=_read_optional_ratio, default=None, meaning="share of the FLOPs to keep, in place of a ratio"
+        ),
+        "parameters": Setting(
+            read=_read_optional_ratio,
+            default=None,
+            meaning="share of the parameters to keep, in place of a ratio",
+        ),
+        "scope": Setting(
+            read=read_choice("global", "layer"),
+            default="global",
+            meaning="rank all channels together (global), or take the ratio of each layer (layer)",
+        ),
+        "importance": Setting(
+            read=read_choice(*(name for name in IMPORTANCES if name != "taylor")),
+            default="gamma",
+            meaning="what ranks channels: gamma, l1, l2, fpgm, random",
+        ),
+        "multiple": Setting(
+            read=read_count(1, 1024), default=8, meaning="kept widths are rounded up to it: 8, 4, 16, 32"
+        ),
+        "floor": Setting(read=read_ratio, default=0.125, meaning="smallest share that any layer keeps"),
+        "head_floor": Setting(
+            read=read_ratio, default=0.25, meaning="smallest share that a layer of the head keeps"
+        ),
+        "narrow": Setting(
+            read=read_choice("refuse", "keep"),
+            default="refuse",
+            meaning="layers narrower than the multiple: refuse, or keep them whole and list them",
+        ),
+        "seed": Setting(read=read_count(0, 2**31 - 1), default=0, meaning="of importance=random"),
+    },
+    successors=frozenset({"align", "prune", "prune24", "slim"}),
+    apply=slim,
+)
