@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slimgate.compress import align, deconv, prune, semi_structured, slim
+from slimgate.compress import align, deconv, prune, rederive, semi_structured, slim
 from slimgate.compress.apply import apply_steps, parse_step
 from slimgate.compress.operation import Operation, Setting
 from slimgate.flow import Detector, Step
@@ -13,6 +13,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "deconv": deconv.OPERATION,
     "slim": slim.OPERATION,
     "align": align.OPERATION,
+    "rederive": rederive.OPERATION,
     "prune": prune.OPERATION,
     "prune24": semi_structured.OPERATION,
 }

@@ -46,7 +46,9 @@ def align(detector: Detector, settings: Mapping[str, Json]) -> Detector:
     slots = {name: _padded(layer.outputs, padding) for name, layer in graph.layers.items()}
     _refuse_scattered(detector, graph, padding, slots)
     before = graph.widths(graph.all_channels())
-    padded = {name: f"{before[name]} to {len(row)}" for name, row in slots.items() if len(row) != before[name]}
+    padded = {
+        name: f"{before[name]} to {len(row)}" for name, row in slots.items() if len(row) != before[name]
+    }
     architecture = architecture_with_widths(
         detector.architecture, {name: len(row) for name, row in slots.items() if name in graph.choosable}
     )
@@ -139,6 +141,6 @@ OPERATION = Operation(
             read=read_count(1, 1024), default=8, meaning="widths become multiples of it: 8, 4, 16, 32"
         )
     },
-    successors=frozenset({"align", "prune", "prune24"}),
+    successors=frozenset({"align", "prune", "prune24", "rederive"}),
     apply=align,
 )

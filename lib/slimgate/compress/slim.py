@@ -224,6 +224,6 @@ OPERATION = Operation(
         ),
         "seed": Setting(read=read_count(0, 2**31 - 1), default=0, meaning="of importance=random"),
     },
-    successors=frozenset({"align", "prune", "prune24", "slim"}),
+    successors=frozenset({"align", "prune", "prune24", "rederive", "slim"}),
     apply=slim,
 )
