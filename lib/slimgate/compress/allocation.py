@@ -94,7 +94,6 @@ def choose_by_target(
     Raises:
         UsageError: even the smallest network that the limits allow costs more.
     """
-
     # Every layer keeps a channel here: how many go is this function's choice, not the caller's.
     least_one = dataclasses.replace(
         limits, floor=max(limits.floor, 1e-6), head_floor=max(limits.head_floor, 1e-6)

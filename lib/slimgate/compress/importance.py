@@ -6,6 +6,7 @@ importance is the mean over them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -68,7 +69,7 @@ def channel_importance(
             if layer.kind != "depthwise"
         }
         scores = _mean_scores([(graph.layers[name].outputs, row) for name, row in rows.items()], wanted)
-    bad = sum(1 for value in scores.values() if not value == value or value == float("inf"))
+    bad = sum(1 for value in scores.values() if not math.isfinite(value))
     if bad:
         raise InputError(
             f"importance {measure}",
@@ -115,7 +116,7 @@ def _filter_scores(layer: Any, measure: str) -> torch.Tensor:
     if measure == "taylor":
         gradient = layer.weight.grad.double()
         slopes = (gradient.transpose(0, 1) if turned else gradient).flatten(1)
-        return (filters * slopes).sum(1).square()
+        return torch.square((filters * slopes).sum(1))
     return _relative(_NORMS[measure](filters))
 
 

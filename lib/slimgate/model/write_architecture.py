@@ -69,7 +69,8 @@ def architecture_text(detector: Detector) -> str:
 
 
 def _flow(value: Json) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000).strip().removesuffix("...").strip()
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000)
+    return text.strip().removesuffix("...").strip()
 
 
 def _width_lines(graph: ChannelGraph) -> Iterator[str]:
