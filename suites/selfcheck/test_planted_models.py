@@ -28,9 +28,10 @@ from slimgate.gate import (
     write_records,
 )
 from slimgate.gate.propose import propose_header
-from slimgate.measure import compare_predictions, evaluate_runner
+from slimgate.measure import evaluate_runner
 from slimgate.model import load_detector, output_convolutions
 from slimgate.runtime import Runner, get_runtime
+from slimgate.study.compare import compare_with_torch
 from slimgate.study.measuring import count_model, list_measurements
 
 from fixtures.goldens import PROVENANCE
@@ -69,6 +70,16 @@ class Bench:
         }
         found = list_measurements(case, record, artifact=None, provenance=provenance, device="cpu")
         return [one for one in found if one.metric.startswith(JUDGED)]
+
+    def compare(
+        self, case: Case, artifact: Artifact, *, before: Callable[[Any], Any] = lambda images: images
+    ) -> list[Measurement]:
+        """Return the parity of a file with torch, as the study measures it; ``before`` tampers with the pixels."""
+        with self.open(artifact) as runner:
+            tampered = Tampered(runner, before=before)
+            record = {"parity": compare_with_torch(self.detector, tampered, self.dataset, threads=2)}
+        provenance = {**PROVENANCE, "versions": {"onnxruntime": "1"}}
+        return list_measurements(case, record, artifact=None, provenance=provenance, device="cpu")
 
     def open(self, artifact: Artifact) -> Runner:
         return get_runtime("onnxruntime").open(artifact, batch=0, threads=2)
@@ -180,28 +191,28 @@ def test_swapped_classes(bench: Bench, golden: Path) -> None:
     assert f"recall/{bench.detector.class_names[2]}" not in {verdict.metric for verdict in red}
 
 
-def test_blue_for_red(bench: Bench, tmp_path: Path) -> None:
-    """Codes are nearly grey, so accuracy hardly moves: parity with the reference runtime is what tells."""
-    images = np.concatenate(
-        [batch_from_images([read_image(sample.path)], 320)[0] for sample in bench.dataset.samples[:8]]
+@pytest.fixture(scope="module")
+def parity_golden(bench: Bench) -> Path:
+    """Accept the parity of both files as the study measures it."""
+    return accept(
+        bench.folder / "parity", [*bench.compare(FP32, bench.fp32), *bench.compare(INT8, bench.int8)]
     )
-    reference = get_runtime("torch").open(bench.detector, batch=0, threads=2).run(images)
 
-    def parity_of(value: float) -> list[Measurement]:
-        provenance = {**PROVENANCE, "versions": {"onnxruntime": "1"}}
-        return [
-            Measurement(case=FP32, metric="parity_max_abs", value=value, unit="ratio", provenance=provenance)
-        ]
 
-    # The float noise of two runtimes is below 1e-4 and differs from run to run; the floor leaves it room.
-    golden = accept(tmp_path / "golden", parity_of(0.01))
-    with bench.open(bench.fp32) as runner:
-        healthy = compare_predictions(reference, runner.run(images))
-        swapped = compare_predictions(
-            reference, Tampered(runner, before=lambda batch: batch[:, ::-1]).run(images)
-        )
-    assert judge_case(golden, parity_of(healthy.score_max_abs)) == ()
-    assert_failed(judge_case(golden, parity_of(swapped.score_max_abs)), FP32, "parity_max_abs")
+def swap_red_and_blue(images: Any) -> Any:
+    return images[:, ::-1]
+
+
+def test_blue_for_red(bench: Bench, parity_golden: Path) -> None:
+    """Codes are nearly grey, so accuracy hardly moves: parity with torch on the same pixels is what tells."""
+    assert judge_case(parity_golden, bench.compare(FP32, bench.fp32)) == ()
+    red = judge_case(parity_golden, bench.compare(FP32, bench.fp32, before=swap_red_and_blue))
+    assert_failed(red, FP32, "parity_max_abs")
+
+
+def test_pixels_in_0_to_255(bench: Bench, parity_golden: Path) -> None:
+    red = judge_case(parity_golden, bench.compare(FP32, bench.fp32, before=lambda images: images * 255))
+    assert_failed(red, FP32, "parity_max_abs")
 
 
 def test_a_head_convolution_zeroed(bench: Bench, golden: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from slimgate.flow import Case, Measurement
 from slimgate.gate.floors import runtime_major
 from slimgate.gate.kinds import is_timed
 from slimgate.gate.schema import FLOORS_FORMAT
+from slimgate.measure import metric_for
 
 _FRACTION_MARGIN = 0.005
 _FRACTION_SLACK = 0.01
@@ -71,6 +72,9 @@ def _propose_case(case: Case, measurements: Sequence[Measurement], today: str) -
 def _bounds(measurement: Measurement) -> str:
     value, unit = measurement.value, measurement.unit
     if unit == "fraction":
+        if not metric_for(measurement.metric).higher_is_better:
+            high = math.ceil((value + _FRACTION_MARGIN) * 1000) / 1000
+            return f"max = {high:.3f}, slack = {_FRACTION_SLACK}"
         low = math.floor((value - _FRACTION_MARGIN) * 1000) / 1000
         # What scores nothing is meant to score nothing: the pruning has destroyed it, and that is recorded.
         return (

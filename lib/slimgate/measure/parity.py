@@ -58,6 +58,19 @@ class OutputParity:
     box_max_abs: float
     positions: int
 
+    def to_json(self, *, image_size: int) -> dict[str, Any]:
+        """Return the numbers of the ``parity`` part of a case record; boxes also as a share of the image side.
+
+        Without a position that is compared there is no difference of boxes, and none is in the result.
+        """
+        boxes = {"box_max_px": self.box_max_abs, "box_max_share": self.box_max_abs / image_size}
+        return {
+            "score_max_abs": self.score_max_abs,
+            "score_mean_abs": self.score_mean_abs,
+            "positions": self.positions,
+            **(boxes if self.positions else {}),
+        }
+
 
 def score_shift(
     reference: Sequence[Detections], detections: Sequence[Detections], *, conf: float = 0.25, iou: float = 0.5

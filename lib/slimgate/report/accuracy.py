@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slimgate.report.numbers import NONE, show_change, show_count, show_fraction, show_percent
+from slimgate.report.numbers import (
+    NONE,
+    show_change,
+    show_count,
+    show_difference,
+    show_fraction,
+    show_percent,
+)
 from slimgate.report.rows import Row
 from slimgate.report.table import Cell, Column, Table, number_cell, text_cell
 
@@ -139,6 +146,37 @@ def iou_table(rows: Sequence[Row]) -> Table | None:
                 ),
             ]
             for row in evaluated
+        ],
+    )
+
+
+def parity_table(rows: Sequence[Row]) -> Table | None:
+    """Return how far each case's raw outputs are from its own network in torch, or None."""
+    compared = [row for row in rows if row.record.get("parity")]
+    if not compared:
+        return None
+    return Table(
+        caption="Raw outputs against the same network in torch, float32",
+        columns=[
+            Column(title="Case", numeric=False),
+            Column(title="Score, largest", hint="largest difference of any class score (parity_max_abs)"),
+            Column(title="Score, mean", hint="mean difference of all class scores"),
+            Column(title="Box, largest", hint="pixels of the network input, where something is seen"),
+            Column(title="of the side", hint="the same as a share of the image side (parity_box_max_abs)"),
+            Column(title="Positions", hint="where either side scores above 0.05: boxes are compared there"),
+            Column(title="Images"),
+        ],
+        rows=[
+            [
+                text_cell(row.name),
+                number_cell(row.number("parity", "score_max_abs"), show_difference),
+                number_cell(row.number("parity", "score_mean_abs"), show_difference),
+                number_cell(row.number("parity", "box_max_px"), show_difference),
+                number_cell(row.number("parity", "box_max_share"), show_difference),
+                number_cell(row.number("parity", "positions"), show_count),
+                number_cell(row.number("parity", "images"), show_count),
+            ]
+            for row in compared
         ],
     )
 

@@ -72,6 +72,7 @@ def _context(files: RunFiles, rows: list[Row]) -> dict[str, Any]:
         "iou_plots": plots.iou_plots(rows),
         "iou": accuracy.iou_table(rows),
         "by_size": accuracy.size_table(rows),
+        "parity": accuracy.parity_table(rows),
         "sizes": sizes.sizes_table(rows),
         "latency": times.latency_table(rows),
         "latency_confidence": times.confidence_of(rows),

@@ -44,6 +44,7 @@ _CASE_SHAPE: dict[str, Any] = {
     "confusion": {"conf": _NUMBER, "iou": _NUMBER, "per_class": {_ANY: _COUNTS}, "all": _COUNTS},
     "latency": {_ANY: {"baseline": _TEXT, "control": _PAIR, **_PAIR, _ANY: _ANYTHING}},
     "stages": _COUNTS,
+    "parity": {"reference": _TEXT, _ANY: _NUMBER},
     "nms": {_ANY: {"candidates": _NUMBER, "kept": _NUMBER, "median_s": _NUMBER, "samples_s": [_NUMBER]}},
     "pictures": {_ANY: [{"class": _WHOLE, "score": _NUMBER, "box": _BOX}]},
     _ANY: _ANYTHING,

@@ -27,6 +27,15 @@ def show_percent(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else f"{_minus(f'{value * 100:.{digits}f}')} %"
 
 
+def show_difference(value: float | None) -> str:
+    """Return a difference that may be float noise or an error: ``0.0213``, ``3.1e-07``; ``0`` where it is none."""
+    if value is None:
+        return NONE
+    if value == 0:
+        return "0"
+    return f"{value:.4f}" if value >= 1e-3 else f"{value:.1e}"
+
+
 def show_bytes(value: float | None) -> str:
     """Return bytes in decimal units: ``7.42 MB``."""
     return NONE if value is None else f"{_scaled(value)}B"

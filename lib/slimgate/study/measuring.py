@@ -18,6 +18,7 @@ _CONFUSION_METRICS = (
     ("partial", "partial"),
     ("misses", "misses"),
 )
+_PARITY_METRICS = (("parity_max_abs", "score_max_abs"), ("parity_box_max_abs", "box_max_share"))
 
 
 def list_measurements(
@@ -53,6 +54,8 @@ def list_measurements(
     shift = record.get("score_shift", {}).get("mean")
     if shift is not None:
         values.append(("score_shift", shift))
+    parity = record.get("parity", {})
+    values += [(metric, parity[name]) for metric, name in _PARITY_METRICS if name in parity]
     model = record.get("model", {})
     values += [(name, model[name]) for name in ("flops", "parameters", "nonzero_parameters") if name in model]
     if artifact is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from slimgate.errors import SlimgateError, UnavailableError, UsageError
 from slimgate.flow import Case, Json, Measurement, Precision
 from slimgate.gate import CASE_FORMAT, RUN_FORMAT, Judgement, Matrix, judge_run, load_floors, load_records
+from slimgate.study.compare import add_score_shift, compare_with_torch
 from slimgate.study.directory import RunWriter
 from slimgate.study.measuring import artifact_record, count_model, list_measurements
 from slimgate.study.pictures import choose_pictures, detections_to_json
@@ -23,7 +24,7 @@ from slimgate.study.select import select_cases
 from slimgate.study.spec import Study
 from slimgate.study.store import Store
 from slimgate.study.timing import measure_latency
-from slimgate.study.work import CaseWork, find_reference, one_line
+from slimgate.study.work import CaseWork, one_line
 
 Progress = Callable[[str, int, int, str], object]
 """Called with the stage's name, how much of it is done, how much there is, and what is being worked on."""
@@ -207,22 +208,18 @@ class _Flow:
                     work.record["provider"] = runner.provider
                     work.record["runner"] = runner.describe()
                     evaluation = evaluate_runner(runner, dataset, protocol, progress=advance)
+                    work.record["parity"] = compare_with_torch(
+                        self.prepared.builder.variant(work.spec).detector,
+                        runner,
+                        dataset,
+                        threads=self.study.threads,
+                    )
             except SlimgateError as error:
                 work.fail(error)
                 continue
             work.deployed, work.everything = evaluation.deployed, evaluation.everything
             work.record.update(evaluation.to_json())
-        self.add_score_shift()
-
-    def add_score_shift(self) -> None:
-        """Add how far each case's scores moved from its FP32 reference."""
-        from slimgate.measure import score_shift
-
-        for work in self.works:
-            reference = find_reference(self.study, self.works, work)
-            if work.everything and reference is not None and reference.everything and reference is not work:
-                shift = score_shift(reference.everything, work.everything)
-                work.record["score_shift"] = {"reference": str(reference.case), **shift.to_json()}
+        add_score_shift(self.study, self.works)
 
     def measure_nms(self) -> None:
         """Time suppression once: it is the same code for every case, on stored candidates."""

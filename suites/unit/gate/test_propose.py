@@ -32,7 +32,14 @@ RTX = {"versions": {"tensorrt_rtx": "1.7.1"}}
             make_measurement("latency_ratio_b1", 0.6, device=DEVICE, interval=(0.58, 0.62)),
             'latency_ratio_b1 = { max = 0.651, unit = "ratio" }',
         ),
-        (make_measurement("parity_max_abs", 0.0), 'parity_max_abs = { max = 0, unit = "ratio" }'),
+        (
+            make_measurement("parity_max_abs", 3e-6),
+            'parity_max_abs = { max = 0.006, slack = 0.01, unit = "fraction" }',
+        ),
+        (
+            make_measurement("miss_rate", 0.09),
+            'miss_rate = { max = 0.095, slack = 0.01, unit = "fraction" }',
+        ),
     ],
 )
 def test_the_floor_leaves_a_little_room(measurement: Measurement, line: str) -> None:
@@ -46,6 +53,8 @@ def test_what_is_pasted_is_read_and_passes_strictly(tmp_path: Path) -> None:
         make_measurement("recall/data matrix", 0.97),
         make_measurement("size_bytes", 2_850_123),
         make_measurement("misses", 3),
+        make_measurement("miss_rate", 0.09),
+        make_measurement("parity_max_abs", 0.0),
         make_measurement("latency_ratio_b1", 0.6, device=DEVICE, interval=(0.58, 0.62)),
         make_measurement("size_bytes", 12_100_000, ENGINE, provenance=RTX),
     ]

@@ -106,6 +106,21 @@ def test_every_class_of_every_case(page: Page, records: dict[str, dict[str, Any]
             assert row["Miss rate"] == show_percent(counts["miss_rate"], 2)
 
 
+def test_parity_with_torch_of_every_case_that_ran(page: Page, records: dict[str, dict[str, Any]]) -> None:
+    caption = "Raw outputs against the same network in torch, float32"
+    assert len(page.tables[caption]) == 1 + sum("parity" in record for record in records.values()) == 18
+    row = page.row(caption, "int8@openvino")
+    assert list(row.values())[1:] == ["0.2134", "0.0053", "6.8288", "0.0213", "61", "4"]
+    assert page.row(caption, "fp32@torch")["Score, largest"] == "3.1e-06"
+
+
+def test_a_run_without_parity_has_no_such_section(run_draft: RunDraft, tmp_path: Path) -> None:
+    for record in run_draft.cases.values():
+        record.pop("parity", None)
+    page = read_page(run_draft.write(tmp_path / "run"))
+    assert "Raw outputs against the same network in torch, float32" not in page.tables
+
+
 def test_ap_by_iou_and_by_size(page: Page, records: dict[str, dict[str, Any]]) -> None:
     record = records["int8@openvino"]["accuracy"]
     row = page.row("AP by IoU threshold", "int8@openvino")

@@ -17,6 +17,7 @@ RECORD = {
         "all": {"precision": 0.7, "recall": 0.6, "fp": 3, "misses": 4, "partial": 1},
         "per_class": {"a": {"recall": 0.5}, "b": {}},
     },
+    "parity": {"score_max_abs": 0.02, "score_mean_abs": 0.001, "positions": 3, "box_max_share": 0.01},
     "stages": {"preprocess_s": 0.001, "inference_s": 0.01, "nms_s": 0.002},
     "model": {"flops": 100, "parameters": 10, "nonzero_parameters": 9, "weights_sha256": "x"},
     "latency": {
@@ -41,9 +42,15 @@ def test_values_come_from_the_record_and_nothing_is_invented():
     assert found["map50_95"].value == 0.8
     assert found["recall/a"].value == 0.5
     assert found["misses"].value == 4
+    assert (found["parity_max_abs"].value, found["parity_box_max_abs"].value) == (0.02, 0.01)
     assert "map75" not in found
     assert "recall/b" not in found
     assert "size_bytes" not in found
+
+
+def test_boxes_that_nobody_sees_have_no_parity():
+    found = _by_metric({"parity": {"score_max_abs": 0.0, "score_mean_abs": 0.0, "positions": 0}})
+    assert list(found) == ["parity_max_abs"]
 
 
 def test_times_carry_the_device_and_accuracy_does_not():
