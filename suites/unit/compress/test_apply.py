@@ -68,7 +68,9 @@ def test_nothing_is_applied_when_a_later_step_is_wrong(
     tiny_detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     applied = []
-    spy = replace(OPERATIONS["prune"], apply=lambda detector, settings: applied.append(settings) or detector)
+    spy = replace(
+        OPERATIONS["prune"], apply=lambda detector, settings, _: applied.append(settings) or detector
+    )
     monkeypatch.setattr("slimgate.compress.OPERATIONS", {"prune": spy})
     good, bad = parse_operation("prune:0.1"), Step(operation="slim", settings={})
     with pytest.raises(UsageError, match="operation 'slim': unknown operation"):
