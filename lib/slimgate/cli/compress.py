@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimgate.cli.progress import show_epoch, show_step
+from slimgate.errors import SlimgateError
+
 if TYPE_CHECKING:
     from slimgate.flow import Detector
 
@@ -18,15 +21,38 @@ operations (applied in the order given, each recorded in the new checkpoint's li
                                      that sparse tensor cores use; HEAD: dense (default) leaves the head's outputs
   deconv[:KERNEL]                    replace nearest-neighbour upsampling by transposed convolutions with equal
                                      outputs; KERNEL: 2 (default; 2 x 2) or 4 (4 x 4, padding 1), both of stride 2
+  sparsify:STRENGTH[,epochs=10][,ramp=0.3][,...]
+                                     train with a pull of batch norms' scales to zero: do this before slim.
+                                     STRENGTH 0.1 to 1 is the pull per step, relative to the learning rate
+  slim:RATIO[,flops=SHARE][,parameters=SHARE][,scope=global|layer][,importance=gamma|l1|l2|fpgm|random]
+                                     remove whole channels by coupled group: RATIO of them, or as few as leave a
+                                     share of the FLOPs or parameters. [,multiple=8][,floor=0.125][,head_floor=0.25]
+                                     widths are rounded up to the multiple, and layers keep at least their floor.
+                                     [,dense_gammas=refuse|accept][,narrow=refuse|keep][,seed=0]
+  align:MULTIPLE                     pad widths up to a multiple with channels of exact zeros: equal outputs
+  rederive:WEIGHTS[,match=kept|first][,seed=0]
+                                     the same (slim) architecture with new weights: inherited from the pretrained
+                                     detector WEIGHTS, or at random when none is named
+  finetune:EPOCHS[,...]              train on from the weights as they are
+settings of operations that train (sparsify, finetune), with their defaults:
+  learning_rate=0.001 final_rate=0.02 (sparsify: 0.1) warmup=0.5 batch=16 mosaic=0.25 plain_epochs=3 seed=0
+  average=0.9999 (sparsify: 0.999)   highest decay per step of the averaged weights, which are what is kept
+  data=codes|DATA.yaml images=0 val_images=0 (0: all) precision=bf16|fp32 workers=1 threads=0 (0: every core)
+  keep=map|f1|last                   which epoch goes on: best mAP50-95 (finetune), best F1, last (sparsify)
 
 examples:
   slimgate compress yolov5n.pt --op prune:0.3 -o yolov5n-prune30
   slimgate compress best.pt --op prune:0.5,scope=layer -o out/best-prune50 --half
   slimgate compress codes.safetensors --op prune:0.2 --op prune:0.4 -o codes-prune40 --force
-  slimgate compress best.pt --op deconv:2 --op prune24:dense -o best-npu
+  slimgate compress best.pt --op deconv:2 --op align:16 --op prune24:dense -o best-npu
+  slimgate compress codes.safetensors --op sparsify:0.5,epochs=12 -o codes-sparse --run runs/sparse
+  slimgate compress codes-sparse.safetensors --op slim:flops=0.18 --op finetune:30 -o codes-slim --run runs/slim
+  slimgate compress codes-slim.safetensors --op rederive:codes.safetensors --op finetune:30 -o codes-nas
 
-Writes OUT.safetensors and OUT.json. Zeros neither shrink a dense file nor speed up a dense network: they show
-in the non-zero count and in the size after compression. Find out what they cost with slimgate val, or slimgate study.
+Writes OUT.safetensors and OUT.json. Training keeps every epoch in the run's folder (--run): stopped with Ctrl-C or
+killed, the same command with --resume goes on from the last whole epoch and gives the same weights.
+Zeros neither shrink a dense file nor speed up a dense network: they show in the non-zero count and in the size
+after compression. Find out what they cost with slimgate val, or slimgate study.
 """
 
 
@@ -34,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command."""
     parser = subparsers.add_parser(
         "compress",
-        help="prune or convert a detector and save it as a new checkpoint",
+        help="prune, slim, convert or train a detector and save it as a new checkpoint",
         description="Apply operations to a detector and save the result as a slimgate checkpoint.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -64,6 +90,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="PIXELS",
         help="side of the network input to record (default: MODEL's)",
     )
+    parser.add_argument(
+        "--run",
+        dest="run_folder",
+        type=Path,
+        metavar="DIR",
+        help="folder that keeps every epoch of operations that train (default: OUT-run)",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue what is in that folder, when it was started with the same settings",
+    )
     parser.add_argument("--half", action="store_true", help="store the weights as float16, at half the size")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     parser.set_defaults(run=run)
@@ -73,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     """Compress and save; returns 0."""
     from rich.console import Console
 
-    from slimgate.compress import apply_operations, parse_operation
+    from slimgate.compress import Workspace, apply_operations, parse_operation
     from slimgate.model import load_detector, save_checkpoint
 
     steps = [parse_operation(text) for text in args.operations]
@@ -81,12 +119,33 @@ def run(args: argparse.Namespace) -> int:
     console = Console(stderr=True, highlight=False)
     with console.status(f"loading {args.model.name}"):
         before = load_detector(args.model, image_size=args.image_size)
-    with console.status(f"applying {', '.join(args.operations)}"):
-        after = apply_operations(before, steps)
+    workspace = Workspace(
+        run=args.run_folder or args.out.with_name(f"{args.out.name.removesuffix('.safetensors')}-run"),
+        resume=args.resume,
+        progress=show_epoch,
+        step=show_step,
+    )
+    console.print(f"applying {', '.join(args.operations)}", soft_wrap=True, markup=False)
+    try:
+        after = apply_operations(before, steps, workspace)
+    except KeyboardInterrupt:
+        raise _stopped(workspace.run) from None
+    with console.status(f"writing {args.out.name}"):
         written = save_checkpoint(after, args.out, storage="float16" if args.half else "float32")
     # What is reported is what a user of the file gets, float16 rounding included.
     _summarise(before, load_detector(written), written)
     return 0
+
+
+def _stopped(run_folder: Path | None) -> SlimgateError:
+    return SlimgateError(
+        "slimgate compress",
+        found="interrupted",
+        expected="the operations to finish",
+        action=f"run the same command with --resume: the whole epochs in {run_folder} are kept"
+        if run_folder is not None and run_folder.exists()
+        else "run it again",
+    )
 
 
 def _refuse_overwriting(out: Path, *, force: bool) -> None:

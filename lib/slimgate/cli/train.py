@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import json
+import hashlib
 import sys
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slimgate.cli.progress import show_drawing, show_epoch, show_step
+
+if TYPE_CHECKING:
+    from slimgate.compress.train import Stage, TrainSettings
+    from slimgate.flow import Detector, Json
 
 _EPILOG = """\
 examples:
   slimgate train --run runs/codes --init yolov5n.pt --init-sha256 4f180cf2... --epochs 12
   slimgate train --run runs/codes --resume
+  slimgate train --run runs/more --model runs/codes/best.safetensors --epochs 6
+  slimgate train --run runs/scratch --model slim.safetensors --scratch --data data.yaml --epochs 50
+
+The run's folder holds, after every epoch, the last one and the best by mAP50-95 and by F1: last.safetensors,
+best.safetensors and best-f1.safetensors. A killed run that resumes gives the same weights as one that was not.
+Training as a step of compression (sparsify, finetune): slimgate compress --help.
 """
 
 
@@ -19,8 +32,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command."""
     parser = subparsers.add_parser(
         "train",
-        help="train a detector on the built-in codes set",
-        description="Train a detector on the built-in codes set; every epoch is kept, and a killed run resumes.",
+        help="train a detector on the built-in codes set, or on your own pictures",
+        description="Train a detector; every epoch is kept, and a killed run resumes.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -28,8 +41,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--run", dest="run_folder", type=Path, required=True, metavar="DIR", help="folder of the run"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="continue the run in DIR from its last whole epoch"
+        "--resume",
+        action="store_true",
+        help="continue the run in DIR from its last whole epoch, with its own settings",
     )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--architecture",
+        default="yolov5n",
+        help="a name that slimgate or ultralytics ships, or a yaml file (default: %(default)s)",
+    )
+    what.add_argument("--model", type=Path, metavar="FILE", help="train this detector, from its own weights")
+    parser.add_argument("--scratch", action="store_true", help="with --model: from random weights instead")
     parser.add_argument(
         "--init", type=Path, metavar="FILE", help="detector file whose matching tensors to start from"
     )
@@ -37,9 +60,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--init-sha256", metavar="HEX", help="what the file must hash to, or the beginning of it"
     )
     parser.add_argument(
-        "--architecture", default="yolov5n", help="a name that slimgate or ultralytics ships, or a yaml file"
+        "--data",
+        default="codes",
+        metavar="DATA",
+        help="codes, or a YOLO data.yaml with train and val (default: %(default)s)",
     )
-    parser.add_argument("--image-size", type=int, default=320, metavar="PIXELS", help="default: %(default)s")
+    parser.add_argument(
+        "--image-size", type=int, metavar="PIXELS", help="default: the model's, or 320 for an architecture"
+    )
     parser.add_argument("--epochs", type=int, default=12, help="default: %(default)s")
     parser.add_argument("--batch", type=int, default=16, help="default: %(default)s")
     parser.add_argument(
@@ -49,82 +77,127 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="RATE",
         help="at its highest (default: %(default)s)",
     )
-    parser.add_argument("--count", type=int, metavar="N", help="only the first N training pictures")
-    parser.add_argument("--val-count", type=int, metavar="N", help="only the first N validation pictures")
+    parser.add_argument(
+        "--count", type=int, default=0, metavar="N", help="only the first N training pictures"
+    )
+    parser.add_argument(
+        "--val-count", type=int, default=0, metavar="N", help="only the first N validation pictures"
+    )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--fp32", action="store_true", help="train in float32 instead of bfloat16")
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="write the best epoch here as float16"
+        "--keep",
+        choices=("map", "f1", "last"),
+        default="map",
+        help="which epoch to write: best mAP50-95, best F1, or the last (default: %(default)s)",
     )
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write that epoch here as float16")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, print one line per epoch, write the checkpoint."""
-    from slimgate.compress.train import TrainSettings, train_detector
-    from slimgate.data.codes import CLASS_NAMES, materialise_split
+    from slimgate.compress.train import train_detector
+    from slimgate.compress.training_data import read_training_data
     from slimgate.model import save_checkpoint
 
-    init = _checked_init(args.init, args.init_sha256)
-    train = materialise_split("train", count=args.count, progress=_show)
-    val = materialise_split("val", count=args.val_count, progress=_show)
-    detector = train_detector(
-        train,
-        val,
+    if args.resume:
+        detector, settings, stage, (source, count, val_count) = _from_run(args.run_folder)
+    else:
+        source, count, val_count = args.data, args.count, args.val_count
+        detector, settings, stage = None, _settings(args), None
+    data = read_training_data(source, count=count, val_count=val_count, progress=show_drawing)
+    if detector is None:
+        detector, stage = _start(args, data.class_names)
+    trained = train_detector(
+        detector,
+        data,
         args.run_folder,
-        class_names=CLASS_NAMES,
-        settings=TrainSettings(
-            architecture=args.architecture,
-            image_size=args.image_size,
-            epochs=args.epochs,
-            batch=args.batch,
-            learning_rate=args.learning_rate,
-            seed=args.seed,
-            half=not args.fp32,
-        ),
-        name=f"codes-{Path(args.architecture).name.removesuffix('.yaml')}",
-        init=init,
-        data={"train": _facts(train), "val": _facts(val)},
+        settings=settings,
+        stage=stage,
         resume=args.resume,
-        progress=_print_epoch,
-        step=_print_step,
+        progress=partial(show_epoch, ""),
+        step=partial(show_step, ""),
     )
+    kept = trained.by_policy[args.keep]
     if args.output is not None:
-        save_checkpoint(detector, args.output, storage="float16")
+        save_checkpoint(kept, args.output, storage="float16")
         sys.stdout.write(f"wrote {args.output}\n")
     return 0
 
 
-def _facts(folder: Path) -> dict[str, str | int]:
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    return {
-        "set": f"codes:{manifest['split']}",
-        "digest": manifest["digest"],
-        "seed": manifest["seed"],
-        "images": len(manifest["images"]),
-    }
+def _settings(args: argparse.Namespace) -> TrainSettings:
+    from slimgate.compress.train import TrainSettings
 
-
-def _checked_init(path: Path | None, expected: str | None) -> Path | None:
-    from slimgate.compress.train import check_init
-
-    return None if path is None else check_init(path, expected)
-
-
-def _show(done: int, total: int) -> None:
-    if done == total or done % 50 == 0:
-        sys.stderr.write(f"\rdrawing pictures {done}/{total}" + ("\n" if done == total else ""))
-
-
-def _print_step(epoch: int, done: int, total: int) -> None:
-    if done == total or done % 10 == 0:
-        sys.stderr.write(f"\repoch {epoch}: {done}/{total}" + ("\n" if done == total else ""))
-        sys.stderr.flush()
-
-
-def _print_epoch(row: Mapping[str, float]) -> None:
-    sys.stdout.write(
-        f"epoch {row['epoch']:.0f}: mAP50 {row['map50']:.4f}  mAP50-95 {row['map50_95']:.4f}  "
-        f"box {row['box_loss']:.3f}  class {row['class_loss']:.3f}  {row['seconds']:.0f} s\n"
+    return TrainSettings(
+        epochs=args.epochs,
+        batch=args.batch,
+        learning_rate=args.learning_rate,
+        seed=args.seed,
+        half=not args.fp32,
     )
-    sys.stdout.flush()
+
+
+def _start(args: argparse.Namespace, class_names: tuple[str, ...]) -> tuple[Detector, Stage]:
+    """Return the detector to train and what the record says of where it came from."""
+    import dataclasses
+
+    from slimgate.compress.start import check_init, fresh_detector, inherit_tensors
+    from slimgate.compress.train import Stage
+    from slimgate.model import architecture_from_name, load_detector
+
+    if args.model is None:
+        detector = fresh_detector(
+            architecture_from_name(args.architecture, class_count=len(class_names)),
+            class_names=class_names,
+            image_size=args.image_size or 320,
+            name=f"{args.data if args.data == 'codes' else Path(args.data).parent.name}-{Path(args.architecture).stem}",
+            seed=args.seed,
+        )
+    else:
+        detector = load_detector(args.model, image_size=args.image_size)
+        if args.scratch:
+            fresh = fresh_detector(
+                detector.architecture,
+                class_names=detector.class_names,
+                image_size=detector.image_size,
+                name=detector.name,
+                seed=args.seed,
+            )
+            detector = dataclasses.replace(fresh, lineage=detector.lineage)
+    notes: dict[str, Json] = {
+        "init_sha256": None if args.model is None or args.scratch else _sha256(args.model)
+    }
+    if args.init is not None:
+        check_init(args.init, args.init_sha256)
+        detector, taken = inherit_tensors(detector, load_detector(args.init))
+        total = len(detector.module.state_dict())
+        notes = {"init_sha256": _sha256(args.init), "init_tensors": taken, "tensors": total}
+    return detector, Stage(notes=notes)
+
+
+def _from_run(
+    folder: Path,
+) -> tuple[Detector, TrainSettings, Stage, tuple[str, int, int]]:
+    """Return what a run was started with."""
+    from slimgate.compress.train import Stage, TrainSettings
+    from slimgate.compress.training_run import START, read_run
+    from slimgate.errors import UsageError
+    from slimgate.model import load_detector
+
+    found = read_run(folder)
+    if found["operation"] != "train":
+        raise UsageError(
+            str(folder),
+            found=f"a run of the operation '{found['operation']}'",
+            expected="a run that slimgate train started",
+            action="repeat the slimgate compress that started it, with --resume",
+        )
+    detector = load_detector(folder / START)
+    stage = Stage(notes={k: v for k, v in found["start"].items() if k not in ("init", "init_weights_sha256")})
+    counts = (found["data"]["train"]["images"], found["data"]["val"]["images"])
+    return detector, TrainSettings(**found["settings"]), stage, (found["source"], *counts)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slimgate.compress import align, deconv, prune, rederive, semi_structured, slim
+from slimgate.compress import align, deconv, finetune, prune, rederive, semi_structured, slim, sparsify
 from slimgate.compress.apply import apply_steps, parse_step
-from slimgate.compress.operation import Operation, Setting
+from slimgate.compress.operation import Operation, Setting, Workspace
 from slimgate.flow import Detector, Step
 
 OPERATIONS: Mapping[str, Operation] = {
+    "sparsify": sparsify.OPERATION,
+    "finetune": finetune.OPERATION,
     "deconv": deconv.OPERATION,
     "slim": slim.OPERATION,
     "align": align.OPERATION,
@@ -25,9 +27,17 @@ def parse_operation(text: str) -> Step:
     return parse_step(text, OPERATIONS)
 
 
-def apply_operations(detector: Detector, steps: Sequence[Step]) -> Detector:
-    """Return the detector after all steps, in a new module; see ``apply_steps``."""
-    return apply_steps(detector, steps, OPERATIONS)
+def apply_operations(
+    detector: Detector, steps: Sequence[Step], workspace: Workspace | None = None
+) -> Detector:
+    """Return the detector after all steps, in a new module; see ``apply_steps``.
+
+    Args:
+        detector: what to compress; it stays as it is.
+        steps: what to do, in order.
+        workspace: where operations that train do so; needed by them only.
+    """
+    return apply_steps(detector, steps, OPERATIONS, workspace or Workspace())
 
 
-__all__ = ["OPERATIONS", "Operation", "Setting", "apply_operations", "parse_operation"]
+__all__ = ["OPERATIONS", "Operation", "Setting", "Workspace", "apply_operations", "parse_operation"]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from slimgate.compress.operation import Operation, Setting, read_count
+from slimgate.compress.operation import Operation, Setting, Workspace, read_count
 from slimgate.errors import InputError, name_offenders
 from slimgate.flow import Detector, Json, Step
 from slimgate.model.build import build_module
@@ -24,7 +24,7 @@ Slots = list[int | None]
 """What stands at each position after padding: where it was before, or None for a channel of zeros."""
 
 
-def align(detector: Detector, settings: Mapping[str, Json]) -> Detector:
+def align(detector: Detector, settings: Mapping[str, Json], workspace: Workspace) -> Detector:
     """Return the detector with every free width padded up to the multiple; its outputs do not change.
 
     An added channel is zero from end to end: its filters, its batch norm's scale and shift and what its consumers
@@ -33,6 +33,7 @@ def align(detector: Detector, settings: Mapping[str, Json]) -> Detector:
     Args:
         detector: what to align; it stays as it is.
         settings: ``multiple``, checked.
+        workspace: not used; nothing is trained.
 
     Raises:
         InputError: the network does something unknown to channels, or scatters coupled channels among others.
@@ -141,6 +142,6 @@ OPERATION = Operation(
             read=read_count(1, 1024), default=8, meaning="widths become multiples of it: 8, 4, 16, 32"
         )
     },
-    successors=frozenset({"align", "prune", "prune24", "rederive"}),
+    successors=frozenset({"align", "finetune", "prune", "prune24", "rederive"}),
     apply=align,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
-from slimgate.compress.operation import Operation
+from slimgate.compress.operation import Operation, Workspace
 from slimgate.errors import InputError, UsageError, unknown_name
 from slimgate.flow import Detector, Json, Step
 
@@ -60,10 +60,16 @@ def check_order(names: Sequence[str], operations: Mapping[str, Operation]) -> No
             )
 
 
-def apply_steps(detector: Detector, steps: Sequence[Step], operations: Mapping[str, Operation]) -> Detector:
+def apply_steps(
+    detector: Detector,
+    steps: Sequence[Step],
+    operations: Mapping[str, Operation],
+    workspace: Workspace,
+) -> Detector:
     """Return the detector after all steps; nothing is applied unless every step and their order are legal.
 
-    What is already in the detector's lineage counts for the order.
+    What is already in the detector's lineage counts for the order. An operation that trains does so in its own
+    folder of the workspace, ``<position from 1>-<operation>``.
 
     Raises:
         UsageError: an operation is unknown, a setting is wrong or the order is not legal.
@@ -82,6 +88,7 @@ def apply_steps(detector: Detector, steps: Sequence[Step], operations: Mapping[s
             action="use the slimgate version that wrote it",
         )
     check_order([*last, *(step.operation for step in steps)], operations)
-    for step, settings in zip(steps, checked, strict=True):
-        detector = operations[step.operation].apply(detector, settings)
+    for index, (step, settings) in enumerate(zip(steps, checked, strict=True), start=1):
+        own = workspace.enter(index, step.operation)
+        detector = operations[step.operation].apply(detector, settings, own)
     return detector

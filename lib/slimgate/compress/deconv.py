@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from slimgate.compress.operation import Operation, Setting, read_choice
+from slimgate.compress.operation import Operation, Setting, Workspace, read_choice
 from slimgate.errors import InputError, name_offenders
 from slimgate.flow import Detector, Json, Step
 from slimgate.model.build import build_module
@@ -41,7 +41,7 @@ def nearest_neighbour_kernel(channels: int, kernel: int) -> torch.Tensor:
     return weight
 
 
-def deconvolve(detector: Detector, settings: Mapping[str, Json]) -> Detector:
+def deconvolve(detector: Detector, settings: Mapping[str, Json], workspace: Workspace) -> Detector:
     """Return the detector with ``nn.ConvTranspose2d`` for every ``nn.Upsample``, and equal outputs.
 
     The new layers mix no channels yet (their weights are 0 off the diagonal) and have a bias of 0; training and
@@ -50,6 +50,7 @@ def deconvolve(detector: Detector, settings: Mapping[str, Json]) -> Detector:
     Args:
         detector: whose upsampling is nearest-neighbour by a factor of 2.
         settings: ``kernel``, checked.
+        workspace: not used; nothing is trained.
 
     Raises:
         InputError: it has no upsampling, or one that a transposed convolution of stride 2 cannot reproduce.
@@ -163,6 +164,6 @@ OPERATION = Operation(
             meaning="2 (2 x 2, stride 2) or 4 (4 x 4, stride 2, padding 1)",
         ),
     },
-    successors=frozenset({"prune", "prune24"}),
+    successors=frozenset({"align", "finetune", "prune", "prune24", "slim", "sparsify"}),
     apply=deconvolve,
 )

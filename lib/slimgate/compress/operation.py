@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from slimgate.errors import UsageError, unknown_name
 from slimgate.flow import Detector, Json
@@ -22,11 +24,55 @@ class Setting:
             arguments are the subject of the message and the value.
         default: its value when it is not given, or ``REQUIRED``.
         meaning: one line for ``--help``.
+        fingerprint: for a value that names something outside (a file, a folder): what decides the result, as
+            a JSON value, such as the file's sha256.
     """
 
     read: Callable[[str, Json], Json]
     meaning: str
     default: Json = REQUIRED
+    fingerprint: Callable[[Json], Json] | None = None
+
+
+def _say_nothing(*_: object) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """Where an operation that trains does its work, and whom it tells how far it is. Others ignore it.
+
+    Attributes:
+        run: folder of resumable runs; ``enter`` narrows it to the folder of one operation. None: nothing that
+            trains can be applied.
+        resume: continue or reuse what is in the folder, if it was made with the same settings.
+        progress: called after every epoch with the operation's folder name and its row of the curve.
+        step: called after every step with the same name, the epoch (from 1), steps done, steps an epoch has.
+    """
+
+    run: Path | None = None
+    resume: bool = False
+    progress: Callable[[str, Mapping[str, float]], None] = _say_nothing
+    step: Callable[[str, int, int, int], None] = _say_nothing
+
+    def enter(self, index: int, operation: str) -> Workspace:
+        """Return the workspace of the operation at a position (from 1): the folder ``<index>-<operation>``."""
+        return self if self.run is None else dataclasses.replace(self, run=self.run / f"{index}-{operation}")
+
+    def folder(self, operation: str) -> Path:
+        """Return the folder to train in.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if self.run is None:
+            raise UsageError(
+                f"operation '{operation}'",
+                found="no folder to train in",
+                expected="a workspace with a folder that keeps every epoch, so that a killed run resumes",
+                action="pass Workspace(run=...), or --run DIR on the command line",
+            )
+        return self.run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +86,8 @@ class Operation:
         positional: the setting that may be written without its name, right after the colon.
         settings: all settings by name.
         successors: the operations that may come next.
-        apply: returns the changed detector with one more step in its lineage; never changes its argument.
+        apply: returns the changed detector with one more step in its lineage; never changes its argument. It is
+            given the checked settings and the operation's own workspace.
     """
 
     name: str
@@ -49,7 +96,7 @@ class Operation:
     positional: str
     settings: Mapping[str, Setting]
     successors: frozenset[str]
-    apply: Callable[[Detector, Mapping[str, Json]], Detector]
+    apply: Callable[[Detector, Mapping[str, Json], Workspace], Detector]
 
     def check(self, given: Mapping[str, Json]) -> dict[str, Json]:
         """Return all settings, read and with defaults filled in.
@@ -73,6 +120,14 @@ class Operation:
         return {
             key: setting.read(f"{self.name} {key}", given[key]) if key in given else setting.default
             for key, setting in self.settings.items()
+        }
+
+    def fingerprints(self, settings: Mapping[str, Json]) -> dict[str, Json]:
+        """Return, by setting, what decides the result of settings that name something outside."""
+        return {
+            key: setting.fingerprint(settings[key])
+            for key, setting in self.settings.items()
+            if setting.fingerprint is not None
         }
 
 

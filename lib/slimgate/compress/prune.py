@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from slimgate.compress.operation import Operation, Setting, read_choice, read_ratio
+from slimgate.compress.operation import Operation, Setting, Workspace, read_choice, read_ratio
 from slimgate.errors import InputError, name_offenders
 from slimgate.flow import Detector, Json, Step
 from slimgate.model.count import WEIGHTED_LAYERS
@@ -52,7 +52,7 @@ def kept_mask(weight: torch.Tensor, ratio: float) -> torch.Tensor:
     return mask.view(weight.shape)
 
 
-def prune(detector: Detector, settings: Mapping[str, Json]) -> Detector:
+def prune(detector: Detector, settings: Mapping[str, Json], workspace: Workspace) -> Detector:
     """Return the detector with its smallest weights set to zero; the one given stays as it is.
 
     Magnitude pruning as in Han et al. 2015 (arXiv:1506.02626), without retraining. Scope ``layer`` takes the
@@ -62,6 +62,7 @@ def prune(detector: Detector, settings: Mapping[str, Json]) -> Detector:
     Args:
         detector: what to prune.
         settings: ``ratio`` 0..1 and ``scope``, checked.
+        workspace: not used; nothing is trained.
 
     Raises:
         InputError: a weight is not finite.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from slimgate.compress.operation import Operation, Setting, read_choice, read_count
+from slimgate.compress.operation import Operation, Setting, Workspace, read_choice, read_count
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Detector, Json, Step
 from slimgate.model.build import build_module
@@ -21,7 +21,7 @@ from slimgate.model.load import load_detector, replace_module
 from slimgate.model.slice import positions_from_text, slice_tensors
 
 
-def rederive(detector: Detector, settings: Mapping[str, Json]) -> Detector:
+def rederive(detector: Detector, settings: Mapping[str, Json], workspace: Workspace) -> Detector:
     """Return a detector of the same architecture with new weights; those of the given one are not used.
 
     Args:
@@ -29,6 +29,7 @@ def rederive(detector: Detector, settings: Mapping[str, Json]) -> Detector:
         settings: checked. ``weights`` names the pretrained detector, ``match`` how its channels are chosen where it
             is wider: ``kept`` takes those that slimming kept, by the positions in the lineage; ``first`` the first of
             each layer.
+        workspace: not used; nothing is trained.
 
     Raises:
         UsageError: ``match=kept`` for a detector whose lineage does not say which channels were kept.
@@ -177,6 +178,6 @@ OPERATION = Operation(
             read=read_count(0, 2**31 - 1), default=0, meaning="of the weights that start at random"
         ),
     },
-    successors=frozenset({"align"}),
+    successors=frozenset({"align", "finetune", "sparsify"}),
     apply=rederive,
 )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from slimgate.compress.operation import Operation, Setting, read_choice
+from slimgate.compress.operation import Operation, Setting, Workspace, read_choice
 from slimgate.compress.prune import prunable_weights, refuse_not_finite
 from slimgate.errors import InputError
 from slimgate.flow import Detector, Json, Step
@@ -41,7 +41,7 @@ def two_of_four_mask(weight: torch.Tensor) -> torch.Tensor:
     return mask.reshape(last.shape).movedim(-1, 1)
 
 
-def prune_semi_structured(detector: Detector, settings: Mapping[str, Json]) -> Detector:
+def prune_semi_structured(detector: Detector, settings: Mapping[str, Json], workspace: Workspace) -> Detector:
     """Return the detector with 2:4 sparse weights; the one given stays as it is.
 
     Layers that sparse kernels do not take are left as they are, each with its reason in the step's notes.
@@ -49,6 +49,7 @@ def prune_semi_structured(detector: Detector, settings: Mapping[str, Json]) -> D
     Args:
         detector: what to prune.
         settings: ``head``, checked.
+        workspace: not used; nothing is trained.
 
     Raises:
         InputError: a weight is not finite, or no layer can be pruned.

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from slimgate.compress.allocation import Limits, choose_by_target, choose_channels, refuse_narrow
+from slimgate.compress.gammas import LEAST_SPARSE_SHARE, gamma_sparsity
 from slimgate.compress.importance import IMPORTANCES, channel_importance
-from slimgate.compress.operation import Operation, Setting, read_choice, read_count, read_ratio
-from slimgate.errors import UsageError
+from slimgate.compress.operation import Operation, Setting, Workspace, read_choice, read_count, read_ratio
+from slimgate.errors import InputError, UsageError
 from slimgate.flow import Detector, Json, Step
 from slimgate.model.channels import ChannelGraph, trace_channels
 from slimgate.model.count import count_macs
@@ -26,12 +27,13 @@ _RESOLUTION = 2000
 _TARGETS = ("ratio", "flops", "parameters")
 
 
-def slim(detector: Detector, settings: Mapping[str, Json]) -> Detector:
+def slim(detector: Detector, settings: Mapping[str, Json], workspace: Workspace) -> Detector:
     """Return the detector without its least important channels; the one given stays as it is.
 
     Args:
         detector: what to slim.
         settings: checked; exactly one of ``ratio``, ``flops`` and ``parameters`` says how much.
+        workspace: not used; nothing is trained.
 
     Raises:
         UsageError: no target or more than one, one that cannot be reached, or a layer would be emptied.
@@ -53,6 +55,8 @@ def slim(detector: Detector, settings: Mapping[str, Json]) -> Detector:
         head_floor=settings["head_floor"],
         head=_head_layers(detector, graph),
     )
+    if settings["importance"] == "gamma" and settings["dense_gammas"] == "refuse":
+        _refuse_dense_gammas(detector)
     if settings["narrow"] == "refuse":
         refuse_narrow(graph.free, limits.multiple)
     scores = channel_importance(detector.module, graph, settings["importance"], seed=settings["seed"])
@@ -122,6 +126,17 @@ def _choose(
         steps=_RESOLUTION,
         name=f"of the {key}",
     )
+
+
+def _refuse_dense_gammas(detector: Detector) -> None:
+    found = gamma_sparsity(detector)
+    if not found.is_sparse:
+        raise InputError(
+            f"slim of {detector.name} by gamma",
+            found=f"the sparse training did not happen: {found.describe()}",
+            expected=f"at least {LEAST_SPARSE_SHARE:.0%} of the scales under 0.01: without it they rank nothing",
+            action="train with sparsify first, rank by importance=l2, or say dense_gammas=accept",
+        )
 
 
 def _head_layers(detector: Detector, graph: ChannelGraph) -> frozenset[str]:
@@ -217,6 +232,11 @@ OPERATION = Operation(
         "head_floor": Setting(
             read=read_ratio, default=0.25, meaning="smallest share that a layer of the head keeps"
         ),
+        "dense_gammas": Setting(
+            read=read_choice("refuse", "accept"),
+            default="refuse",
+            meaning="a detector whose gammas were never made sparse, with importance=gamma: refuse or accept",
+        ),
         "narrow": Setting(
             read=read_choice("refuse", "keep"),
             default="refuse",
@@ -224,6 +244,6 @@ OPERATION = Operation(
         ),
         "seed": Setting(read=read_count(0, 2**31 - 1), default=0, meaning="of importance=random"),
     },
-    successors=frozenset({"align", "prune", "prune24", "rederive", "slim"}),
+    successors=frozenset({"align", "finetune", "prune", "prune24", "rederive", "slim"}),
     apply=slim,
 )

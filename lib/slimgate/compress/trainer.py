@@ -1,25 +1,62 @@
-"""ultralytics' trainer with our start weights, bfloat16 on the CPU, and plain files after every epoch."""
+"""ultralytics' trainer for any detector: bfloat16 on the CPU, plain files after every epoch, exact resuming.
+
+What is ours is added by overriding, not by copying:
+
+- the network is built from a detector's architecture, with its own widths and activations;
+- every epoch is a function of (state, seed, number of the epoch) alone, so a killed run that resumes gives the
+  same weights as one that was not killed. ultralytics resumes from half-precision averages instead: exact zeros,
+  live weights and the pictures' order would be lost;
+- the state is plain tensors and numbers, read with ``weights_only``; ultralytics pickles the network;
+- the pass over the validation pictures after the last epoch, of a file already validated, is left out.
+"""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
+import random
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
+from slimgate.compress.recipe import Recipe
+from slimgate.errors import InputError
 from slimgate.model import ultralytics_env  # noqa: F401 - sets the environment before ultralytics loads
 from slimgate.model.ultralytics_env import DetectionModel
 
 from ultralytics.models.yolo.detect import DetectionTrainer  # isort: skip
 
-CURVE_NAME = "curve.json"
+Curve = list[dict[str, float]]
 
 
-class Bfloat16Model(DetectionModel):  # type: ignore[misc]
+class TrainedModel(DetectionModel):  # type: ignore[misc]
+    """A detection model with room for one more loss, such as distillation.
+
+    Attributes:
+        more_loss: given the images and the training outputs (``boxes``, ``scores``, ``feats``), returns a scalar
+            loss an image; None: there is no more.
+        more_loss_name: its name in the curve.
+    """
+
+    more_loss: Callable[[torch.Tensor, Mapping[str, Any]], torch.Tensor] | None = None
+    more_loss_name = ""
+
+    def loss(self, batch: dict[str, Any], preds: Any = None) -> Any:
+        """Return the losses times the batch size, and each one detached by name."""
+        if self.more_loss is None or not self.training:
+            return super().loss(batch, preds)
+        outputs = self.forward(batch["img"]) if preds is None else preds
+        losses, items = super().loss(batch, outputs)
+        more = self.more_loss(batch["img"], outputs)
+        items[self.more_loss_name] = more.detach()
+        return torch.cat([losses, more.view(1) * len(batch["img"])]), items
+
+
+class Bfloat16Model(TrainedModel):
     """A detection model that trains its network in bfloat16; loss and box arithmetic stay in float32.
 
     ultralytics' own ``amp="bf16"`` refuses the CPU, and its autocast would cover the box loss as well, where
@@ -45,82 +82,178 @@ def _as_float(value: Any) -> Any:
     return value
 
 
+def trainable_module(module: nn.Module, *, half: bool) -> nn.Module:
+    """Turn a freshly built detector network into one that ultralytics trains; return it.
+
+    Only its class changes, from the detection model that ``build_module`` makes to a subclass without further
+    tensors, so widths and activations are those of the architecture, and every tensor keeps its name.
+    """
+    if not issubclass(type(module), DetectionModel):
+        raise TypeError(f"{type(module).__name__} is not an ultralytics detection model")
+    module.__class__ = Bfloat16Model if half else TrainedModel
+    network: Any = module
+    network.model[-1].export = False
+    return module
+
+
 class Trainer(DetectionTrainer):  # type: ignore[misc]
-    """Trains one architecture and hands over the averaged weights after every epoch.
+    """Trains ``model`` (set before ``train``) and hands over the averaged weights after every epoch.
 
     Attributes:
-        architecture: the YOLO yaml as a mapping.
-        start: tensors to start from; those that match by name and shape are used.
-        after_epoch: called with (averaged weights, curve so far, whether this epoch is the best).
+        state: of the last whole epoch, as handed to ``after_epoch``; None to start.
+        after_epoch: called with (averaged weights, curve so far, state to resume from).
         after_step: called with (epoch from 1, steps done, steps an epoch has).
-        half: train in bfloat16.
+        recipes: what this kind of training adds.
         loader_workers: processes that prepare batches; ultralytics would use none on a CPU.
+        threads: threads of the arithmetic; 0: as many as there are cores.
+        plain_epochs: epochs at the end without mosaic.
+        highest_average: upper bound of the decay of the averaged weights.
     """
 
-    architecture: Mapping[str, Any]
-    start: Mapping[str, torch.Tensor]
-    after_epoch: Callable[[Mapping[str, torch.Tensor], list[dict[str, float]], bool], None]
+    state: Mapping[str, Any] | None
+    after_epoch: Callable[[Mapping[str, torch.Tensor], Curve, Mapping[str, Any]], None]
     after_step: Callable[[int, int, int], None]
-    half: bool
+    recipes: Sequence[Recipe]
     loader_workers: int
-    matched = 0
+    threads: int
+    plain_epochs: int
+    highest_average: float
     _started = 0.0
     _steps = 0
 
-    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
-        """Return the network, from the start tensors or (resuming) from ``weights``."""
-        kind = Bfloat16Model if self.half else DetectionModel
-        model = kind(dict(self.architecture), nc=self.data["nc"], ch=self.data["channels"], verbose=False)
-        if weights is not None:
-            model.load(weights, verbose=False)
-            return model
-        state = model.state_dict()
-        fitting = {k: v for k, v in self.start.items() if k in state and state[k].shape == v.shape}
-        self.matched = len(fitting)
-        model.load_state_dict({**state, **fitting})
-        return model
+    def listen(self) -> None:
+        """Have ultralytics call the methods below."""
+        self.add_callback("on_pretrain_routine_end", Trainer.lay_out)
+        self.add_callback("on_train_epoch_start", Trainer.begin_epoch)
+        self.add_callback("on_train_batch_end", Trainer.count_step)
+        self.add_callback("on_fit_epoch_end", Trainer.hand_over)
+
+    @property
+    def share_done(self) -> float:
+        """Share of the run's steps that are done, 0..1."""
+        return float((self.epoch + self._steps / len(self.train_loader)) / self.epochs)
 
     def get_dataloader(self, *args: Any, **kwargs: Any) -> Any:
         """Return the loader, with workers even on a CPU."""
         self.args.workers = self.loader_workers
         return super().get_dataloader(*args, **kwargs)
 
-    def hand_over(self) -> None:
-        """Record the epoch in the curve and pass the averaged weights on."""
-        path = Path(self.save_dir) / CURVE_NAME
-        curve: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        if self.epoch >= self.epochs:
-            return  # the validation after the last epoch calls back once more
-        curve = [row for row in curve if row["epoch"] <= self.epoch]
-        losses = [float(v) for v in (self.tloss.values() if isinstance(self.tloss, Mapping) else self.tloss)]
-        row = {
-            "epoch": float(self.epoch + 1),
-            "seconds": time.monotonic() - self._started,
-            "box_loss": losses[0],
-            "class_loss": losses[1],
-            "dfl_loss": losses[2],
-            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
-            "precision": float(self.metrics["metrics/precision(B)"]),
-            "recall": float(self.metrics["metrics/recall(B)"]),
-            "map50": float(self.metrics["metrics/mAP50(B)"]),
-            "map50_95": float(self.metrics["metrics/mAP50-95(B)"]),
-        }
-        best = all(row["map50_95"] >= other["map50_95"] for other in curve)
-        curve.append({key: round(value, 6) for key, value in row.items()})
-        self.after_epoch(self.ema.ema.state_dict(), curve, best)
-        path.write_text(json.dumps(curve, indent=1), encoding="utf-8")
+    def resume_training(self, ckpt: Any) -> None:
+        """Take up the state of the last whole epoch; ``ckpt`` is ultralytics' own and never there."""
+        self.curve: Curve = []
+        decay = self.ema.decay
+        self.ema.decay = lambda updates: min(decay(updates), self.highest_average)
+        if self.state is None:
+            return
+        self.curve = [dict(row) for row in self.state["curve"]]
+        self.model.load_state_dict(self.state["model"])
+        self.ema.ema.load_state_dict(self.state["average"])
+        self.ema.updates = self.state["updates"]
+        self.optimizer.load_state_dict(self.state["optimizer"])
+        self.start_epoch = len(self.curve)
 
     def lay_out(self) -> None:
-        """Use every core, and channels-last convolutions: a third faster on a CPU, where ultralytics has neither."""
-        torch.set_num_threads(os.cpu_count() or 1)
+        """Use the cores, and channels-last convolutions: a third faster on a CPU, where ultralytics has neither."""
+        torch.set_num_threads(self.threads or os.cpu_count() or 1)
         self.model.to(memory_format=torch.channels_last)
+        self.epoch = self.start_epoch
+        for recipe in self.recipes:
+            recipe.begin(self)
 
-    def mark_epoch_start(self) -> None:
-        """Start the epoch's clock."""
+    def begin_epoch(self) -> None:
+        """Start the epoch's clock, and every random generator from the seed and the epoch's number."""
+        if self.epoch >= self.epochs - self.plain_epochs:
+            self._close_dataloader_mosaic()
+        digest = hashlib.sha256(f"{self.args.seed}/{self.epoch}".encode()).digest()
+        number = int.from_bytes(digest[:4], "big")
+        random.seed(number)
+        np.random.seed(number)
+        torch.manual_seed(number)
+        self.train_loader.generator.manual_seed(number)
+        self.train_loader.reset()
         self._started = time.monotonic()
         self._steps = 0
+
+    def optimizer_step(self) -> None:
+        """Step, update the averaged weights, then let the recipes act."""
+        super().optimizer_step()
+        for recipe in self.recipes:
+            recipe.after_update(self)
 
     def count_step(self) -> None:
         """Report how far the epoch is."""
         self._steps += 1
         self.after_step(self.epoch + 1, self._steps, len(self.train_loader))
+
+    def hand_over(self) -> None:
+        """Add the epoch to the curve and pass averaged weights, curve and state on."""
+        self.curve.append({key: round(float(value), 6) for key, value in self._row().items()})
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.ema.ema.state_dict(),
+            "updates": self.ema.updates,
+            "optimizer": self.optimizer.state_dict(),
+            "curve": self.curve,
+        }
+        self.after_epoch(self.ema.ema.state_dict(), self.curve, state)
+
+    def _row(self) -> dict[str, float]:
+        losses = {_loss_name(name): float(value) for name, value in self.tloss.items()}
+        val_losses = {
+            f"val_{_loss_name(name.removeprefix('val/'))}": value
+            for name, value in self.metrics.items()
+            if name.startswith("val/") and _loss_name(name.removeprefix("val/")) in losses
+        }
+        f1, threshold = best_f1(self.validator.metrics.box)
+        row = {
+            "epoch": self.epoch + 1,
+            "seconds": time.monotonic() - self._started,
+            **losses,
+            **val_losses,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "precision": self.metrics["metrics/precision(B)"],
+            "recall": self.metrics["metrics/recall(B)"],
+            "map50": self.metrics["metrics/mAP50(B)"],
+            "map50_95": self.metrics["metrics/mAP50-95(B)"],
+            "f1": f1,
+            "f1_threshold": threshold,
+        }
+        for recipe in self.recipes:
+            row |= recipe.row(self.ema.ema)
+        return row
+
+    def save_model(self) -> bool:
+        """Write nothing: ``hand_over`` gives everything to the run, which keeps it without pickled code."""
+        return False
+
+    def final_eval(self) -> None:
+        """Do nothing: the best epochs were validated when they ended."""
+
+    def _handle_nan_recovery(self, epoch: int) -> bool:
+        finite = bool(self.loss.isfinite()) and bool(np.isfinite(self.fitness))
+        if finite and all(torch.isfinite(tensor).all() for tensor in self.ema.ema.state_dict().values()):
+            return False
+        raise InputError(
+            f"training, epoch {epoch + 1}",
+            found="weights or losses that are not finite",
+            expected="numbers: the training diverged",
+            action="start again with a lower learning rate; the epochs before this one are kept in the run",
+        )
+
+
+def best_f1(box: Any) -> tuple[float, float]:
+    """Return the highest F1 (mean over classes, IoU 0.5) and the confidence it is reached at; 0, 0 without any.
+
+    Args:
+        box: ultralytics' box metrics: ``f1_curve`` ``(classes, 1000)`` over the confidences ``px`` ``(1000,)``.
+    """
+    curve = np.asarray(getattr(box, "f1_curve", []), dtype=float)
+    if curve.ndim != 2 or curve.size == 0:
+        return 0.0, 0.0
+    mean = curve.mean(axis=0)
+    index = int(mean.argmax())
+    return float(mean[index]), float(box.px[index])
+
+
+def _loss_name(name: str) -> str:
+    return name.replace("cls_", "class_")

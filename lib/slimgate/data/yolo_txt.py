@@ -25,6 +25,7 @@ def read_yolo(
     name: str,
     count: int | None = None,
     class_names: Sequence[str] | None = None,
+    split: str | None = None,
     notes: str = "",
 ) -> Dataset:
     """Return the dataset of a YOLO folder or ``data.yaml``.
@@ -38,6 +39,7 @@ def read_yolo(
         name: the dataset's name.
         count: read only the first ``count`` images.
         class_names: one per class index; read from the files named above when None.
+        split: the key of a ``data.yaml`` to read, such as ``train``; by default as said above.
         notes: see ``Dataset``.
 
     Raises:
@@ -50,7 +52,7 @@ def read_yolo(
     else:
         config = _read_yaml(source)
         names = tuple(class_names or _names_from_config(source, config))
-        images = _images_from_config(source, config)
+        images = _images_from_config(source, config, _SPLIT_KEYS if split is None else (split,))
     if not images:
         raise InputError(
             str(source),
@@ -155,13 +157,13 @@ def _names_from_config(path: Path, config: dict[str, Any]) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-def _images_from_config(path: Path, config: dict[str, Any]) -> list[Path]:
-    key = next((key for key in _SPLIT_KEYS if config.get(key)), None)
+def _images_from_config(path: Path, config: dict[str, Any], keys: Sequence[str]) -> list[Path]:
+    key = next((key for key in keys if config.get(key)), None)
     if key is None:
         raise InputError(
             str(path),
-            found="no images are named",
-            expected=f"one of the keys {', '.join(_SPLIT_KEYS)}",
+            found="no images are named" if len(keys) > 1 else f"no {keys[0]} images are named",
+            expected=f"one of the keys {', '.join(keys)}" if len(keys) > 1 else f"the key {keys[0]}",
             action="add the folder of the images to the file",
         )
     root = path.parent / str(config.get("path", "."))

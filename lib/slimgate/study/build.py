@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from slimgate.flow import Artifact, Detector, Json, Precision, Variant
 from slimgate.study.spec import ENGINE_RUNTIMES, Study, VariantSpec
-from slimgate.study.store import Store
+from slimgate.study.store import Store, hash_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,10 +65,11 @@ class Builder:
     def variant(self, spec: VariantSpec) -> Variant:
         """Return the variant with its operations applied."""
         if spec.name not in self._variants:
-            from slimgate.compress import apply_operations, parse_operation
+            from slimgate.compress import Workspace, apply_operations, parse_operation
 
             steps = [parse_operation(text) for text in spec.operations]
-            detector = apply_operations(self.detector, steps) if steps else self.detector
+            workspace = Workspace(run=self._run_folder(spec), resume=True)
+            detector = apply_operations(self.detector, steps, workspace) if steps else self.detector
             self._variants[spec.name] = Variant(name=spec.name, detector=detector, precision=spec.precision)
         return self._variants[spec.name]
 
@@ -84,14 +85,25 @@ class Builder:
         return self._engine(graph, spec, runtime) if runtime in ENGINE_RUNTIMES else graph
 
     def _inputs(self, spec: VariantSpec, kind: str, **more: Json) -> dict[str, Json]:
-        return {
-            "kind": kind,
+        return {"kind": kind, **self._operation_inputs(spec), "versions": _versions(), **more}
+
+    def _operation_inputs(self, spec: VariantSpec) -> dict[str, Json]:
+        inputs: dict[str, Json] = {
             "weights_sha256": self.detector.weights_sha256,
             "image_size": self.detector.image_size,
             "operations": list(spec.operations),
-            "versions": _versions(),
-            **more,
         }
+        if spec.operations:
+            from slimgate.compress import OPERATIONS, parse_operation
+
+            steps = [parse_operation(text) for text in spec.operations]
+            inputs["outside"] = [OPERATIONS[step.operation].fingerprints(step.settings) for step in steps]
+        return inputs
+
+    def _run_folder(self, spec: VariantSpec) -> Path:
+        # Not keyed by the source, as artifacts are: hours of training outlive a changed line elsewhere, and a run
+        # refuses to resume under other settings, data or weights.
+        return self.store.root / "runs" / hash_json(self._operation_inputs(spec))[:16]
 
     def _checkpoint(self, spec: VariantSpec) -> Artifact:
         def build(folder: Path) -> Artifact:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from slimgate.compress import OPERATIONS, apply_operations, parse_operation
 from slimgate.compress.apply import check_order
-from slimgate.compress.operation import Operation
+from slimgate.compress.operation import Operation, Workspace
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Detector, Step
 
@@ -68,7 +68,9 @@ def test_nothing_is_applied_when_a_later_step_is_wrong(
     tiny_detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     applied = []
-    spy = replace(OPERATIONS["prune"], apply=lambda detector, settings: applied.append(settings) or detector)
+    spy = replace(
+        OPERATIONS["prune"], apply=lambda detector, settings, _: applied.append(settings) or detector
+    )
     monkeypatch.setattr("slimgate.compress.OPERATIONS", {"prune": spy})
     good, bad = parse_operation("prune:0.1"), Step(operation="slim", settings={})
     with pytest.raises(UsageError, match="operation 'slim': unknown operation"):
@@ -121,7 +123,7 @@ def test_what_was_done_before_counts_for_the_order(tiny_detector: Detector) -> N
     operations = _operations({"slim": {"prune"}, "prune": {"prune"}})
     pruned = replace(tiny_detector, lineage=(Step(operation="prune", settings={}),))
     with pytest.raises(UsageError, match="slim after prune"):
-        apply_steps(pruned, [Step(operation="slim", settings={"ratio": 0.1})], operations)
+        apply_steps(pruned, [Step(operation="slim", settings={"ratio": 0.1})], operations, Workspace())
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))

@@ -1,102 +1,220 @@
-"""Training: starts from given weights, keeps every epoch, resumes a killed run, refuses what makes no sense."""
+"""Training: starts from a detector's own weights, keeps every epoch, resumes exactly, refuses what makes no sense."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from slimgate.compress.train import BEST, LAST, TrainSettings, check_init, train_detector
-from slimgate.data.codes import CLASS_NAMES, materialise_split
+from slimgate.compress.sparsify import Sparsity
+from slimgate.compress.start import check_init, fresh_detector, inherit_tensors
+from slimgate.compress.train import BEST, BEST_F1, LAST, Stage, TrainSettings, train_detector
+from slimgate.compress.trainer import best_f1
+from slimgate.compress.training_data import TrainingData
+from slimgate.compress.training_run import Trained, earlier_stages
 from slimgate.errors import InputError, UsageError
-from slimgate.model import load_detector
+from slimgate.flow import Detector, Family
+from slimgate.model import hash_weights, load_detector
 
-SETTINGS = TrainSettings(epochs=2, batch=4, image_size=64, mosaic=0.0, plain_epochs=0, workers=0)
+from fixtures.detectors import CLASS_NAMES, tiny_architecture
 
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return materialise_split("train", tmp_path_factory.mktemp("cache"), count=8)
+SETTINGS = TrainSettings(epochs=2, batch=4, mosaic=0.5, plain_epochs=1, workers=0, threads=1)
 
 
-@pytest.fixture(scope="module")
-def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run of two epochs that was killed in the second and resumed."""
-    folder = tmp_path_factory.mktemp("train") / "run"
-
-    def kill(epoch: int, done: int, total: int) -> None:
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    arguments = {
-        "class_names": CLASS_NAMES,
-        "settings": SETTINGS,
-        "name": "tiny",
-        "data": {"train": "digest"},
-    }
-    with pytest.raises(KeyboardInterrupt):
-        train_detector(pictures, pictures, folder, **arguments, step=kill)
-    assert [row["epoch"] for row in load_detector(folder / LAST).training["curve"]] == [1]
-    train_detector(pictures, pictures, folder, **arguments, resume=True)
-    return folder
-
-
-def test_a_killed_run_resumes_and_its_curve_is_whole(run):
-    training = load_detector(run / LAST).training
-    assert [row["epoch"] for row in training["curve"]] == [1, 2]
-    assert training["epochs_done"] == 2
-    assert training["wall_s"] > 0
-
-
-def test_the_record_says_what_it_was_trained_on_and_how(run):
-    detector = load_detector(run / BEST)
-    assert detector.class_names == CLASS_NAMES
-    assert detector.image_size == SETTINGS.image_size
-    assert detector.training["data"] == {"train": "digest"}
-    assert detector.training["settings"]["seed"] == SETTINGS.seed
-    assert detector.training["init_sha256"] is None
-    assert {"box_loss", "class_loss", "dfl_loss", "map50", "map50_95", "precision", "recall"} <= set(
-        detector.training["curve"][0]
+def _detector() -> Detector:
+    return fresh_detector(
+        tiny_architecture(Family.ULTRALYTICS), class_names=CLASS_NAMES, image_size=64, name="tiny", seed=0
     )
 
 
-def test_the_weights_have_moved_and_are_finite(run):
-    state = load_detector(run / LAST).module.state_dict()
+def _train(data: TrainingData, folder: Path, *, kill: int | None = None, **changes: object) -> Trained:
+    """Train with a recipe, for what it keeps must resume as well; ``kill``: in this epoch."""
+
+    def step(epoch: int, done: int, total: int) -> None:
+        if epoch == kill:
+            raise KeyboardInterrupt
+
+    arguments = {
+        "settings": SETTINGS,
+        "recipes": [Sparsity(strength=0.5, ramp=0.5)],
+        "stage": Stage(operation="sparsify", settings={"strength": 0.5}, notes={"seen": 1}),
+        "step": step,
+    } | changes
+    return train_detector(arguments.pop("detector", _detector()), data, folder, **arguments)
+
+
+@pytest.fixture(scope="module")
+def whole(pictures: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Return a run that was never interrupted."""
+    return _train(pictures, tmp_path_factory.mktemp("whole") / "run")
+
+
+@pytest.fixture(scope="module")
+def run(pictures: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that was killed in its first and in its second epoch and resumed."""
+    folder = tmp_path_factory.mktemp("train") / "run"
+    with pytest.raises(KeyboardInterrupt):
+        _train(pictures, folder, kill=1)
+    with pytest.raises(KeyboardInterrupt):
+        _train(pictures, folder, kill=2, resume=True)
+    assert [row["epoch"] for row in load_detector(folder / LAST).training["curve"]] == [1]
+    _train(pictures, folder, resume=True)
+    return folder
+
+
+def _without_times(training: dict[str, object]) -> dict[str, object]:
+    curve = [{k: v for k, v in row.items() if k != "seconds"} for row in training["curve"]]
+    return {k: v for k, v in training.items() if k not in ("wall_s", "started")} | {"curve": curve}
+
+
+@pytest.mark.parametrize(("file", "policy"), [(LAST, "last"), (BEST, "map"), (BEST_F1, "f1")])
+def test_a_killed_run_gives_the_same_weights_and_record(
+    run: Path, whole: Trained, file: str, policy: str
+) -> None:
+    killed = load_detector(run / file)
+    assert killed.weights_sha256 == whole.by_policy[policy].weights_sha256
+    assert _without_times(killed.training) == _without_times(whole.by_policy[policy].training)
+    assert killed.lineage == whole.by_policy[policy].lineage
+
+
+def test_the_record_says_what_it_was_trained_on_and_how(whole: Trained) -> None:
+    training = whole.best.training
+    assert whole.best.class_names == CLASS_NAMES
+    assert training["data"] == {"train": "digest"}
+    assert training["settings"] == dataclasses.asdict(SETTINGS)
+    assert training["init_weights_sha256"] == _detector().weights_sha256
+    assert (training["operation"], training["seen"], training["epochs_done"]) == ("sparsify", 1, 2)
+    assert training["wall_s"] > 0
+    assert [row["epoch"] for row in training["curve"]] == [1, 2]
+    losses = {"box_loss", "class_loss", "dfl_loss"}
+    assert losses | {f"val_{name}" for name in losses} | {"map50", "map50_95", "f1", "f1_threshold"} <= set(
+        training["curve"][0]
+    )
+
+
+def test_the_best_epochs_are_named_with_policy_epoch_value_and_threshold(whole: Trained) -> None:
+    training = whole.best_f1.training
+    curve = training["curve"]
+    by_f1 = max(reversed(curve), key=lambda row: row["f1"])
+    assert training["kept"] == {
+        "policy": "f1",
+        "epoch": by_f1["epoch"],
+        "value": by_f1["f1"],
+        "threshold": by_f1["f1_threshold"],
+    }
+    assert training["best"]["f1"] == training["kept"]
+    assert training["best"]["map"]["value"] == max(row["map50_95"] for row in curve)
+    assert whole.last.training["kept"] == {"policy": "last", "epoch": 2}
+
+
+def test_the_step_is_in_the_lineage(whole: Trained) -> None:
+    (step,) = whole.last.lineage
+    assert (step.operation, step.settings) == ("sparsify", {"strength": 0.5})
+    assert step.notes["seen"] == 1
+    assert step.notes["kept"] == {"policy": "last", "epoch": 2}
+
+
+def test_the_weights_have_moved_and_are_finite(whole: Trained) -> None:
+    state = whole.last.module.state_dict()
+    assert whole.last.weights_sha256 != _detector().weights_sha256
     assert all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point())
 
 
-def test_a_finished_run_is_not_resumed(run, pictures):
-    with pytest.raises(InputError) as caught:
-        train_detector(
-            pictures, pictures, run, class_names=CLASS_NAMES, settings=SETTINGS, name="t", resume=True
-        )
-    assert "a finished run of 2 epochs" in str(caught.value)
+def test_a_finished_run_is_handed_over_again(run: Path, whole: Trained, pictures: TrainingData) -> None:
+    again = _train(pictures, run, resume=True, kill=1)
+    assert again.last.weights_sha256 == whole.last.weights_sha256
 
 
-def test_a_run_is_not_overwritten(run, pictures):
+def test_a_run_is_not_overwritten(run: Path, pictures: TrainingData) -> None:
     before = json.loads((run / "run.json").read_text())
-    with pytest.raises(UsageError) as caught:
-        train_detector(pictures, pictures, run, class_names=CLASS_NAMES, settings=SETTINGS, name="t")
-    assert "a run is already there" in str(caught.value)
+    with pytest.raises(UsageError, match=r"a run is already there\n(.|\n)*continue it with --resume"):
+        _train(pictures, run)
     assert json.loads((run / "run.json").read_text()) == before
 
 
-def test_resuming_needs_a_run(tmp_path, pictures):
-    with pytest.raises(UsageError) as caught:
-        train_detector(
-            pictures,
-            pictures,
-            tmp_path / "none",
-            class_names=CLASS_NAMES,
-            settings=SETTINGS,
-            name="t",
-            resume=True,
-        )
-    assert "no whole epoch to resume from" in str(caught.value)
+def test_another_run_is_not_resumed(run: Path, pictures: TrainingData) -> None:
+    others = {
+        "settings epochs: 2, not 3": {"settings": dataclasses.replace(SETTINGS, epochs=3)},
+        "data train: 'digest', not 'x'": {"data": dataclasses.replace(pictures, facts={"train": "x"})},
+        "operation: 'sparsify', not 'train'": {"stage": Stage(notes={"seen": 1})},
+        "start init_weights_sha256: ": {
+            "detector": dataclasses.replace(_detector(), weights_sha256="another")
+        },
+    }
+    for message, changes in others.items():
+        data = changes.pop("data", pictures)
+        with pytest.raises(UsageError, match="a run of another training") as caught:
+            _train(data, run, resume=True, **changes)
+        assert message in str(caught.value)
 
 
-def test_the_start_weights_are_checked_by_hash(tmp_path):
+def test_data_of_other_classes_is_refused(tmp_path: Path, pictures: TrainingData) -> None:
+    other = dataclasses.replace(pictures, class_names=("cat", "dog"))
+    with pytest.raises(InputError) as caught:
+        _train(other, tmp_path / "run")
+    assert "the classes cat, dog\n  expected: those of tiny: datamatrix, qrcode, barcode" in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_legacy_detector_is_refused(
+    tmp_path: Path, pictures: TrainingData, tiny_legacy_detector: Detector
+) -> None:
+    with pytest.raises(InputError, match=r"operation 'sparsify' on tiny-yolov5-anchor: (.|\n)*transfer-head"):
+        _train(pictures, tmp_path / "run", detector=tiny_legacy_detector)
+
+
+def test_a_training_that_diverges_says_so(tmp_path: Path, pictures: TrainingData) -> None:
+    detector = _detector()
+    detector.module.state_dict()["model.0.conv.weight"][:] = float("nan")
+    with pytest.raises(InputError, match="training, epoch 1: weights or losses that are not finite"):
+        _train(pictures, tmp_path / "run", detector=detector, recipes=[])
+
+
+def test_stages_form_a_flat_list() -> None:
+    # As the first release wrote them: nested.
+    old = {"operation": "b", "curve": [2], "init_training": {"operation": "a", "curve": [1]}}
+    assert earlier_stages(old) == [{"operation": "a", "curve": [1]}, {"operation": "b", "curve": [2]}]
+    new = {"operation": "c", "earlier": earlier_stages(old)}
+    assert [stage["operation"] for stage in earlier_stages(new)] == ["a", "b", "c"]
+    assert not any("earlier" in stage or "init_training" in stage for stage in earlier_stages(new))
+    assert earlier_stages({}) == []
+
+
+def test_the_best_f1_by_hand() -> None:
+    class Box:
+        f1_curve = ((0.2, 0.8, 0.1), (0.4, 0.4, 0.9))
+        px = (0.0, 0.5, 1.0)
+
+    f1, threshold = best_f1(Box())
+    assert (round(f1, 9), threshold) == (0.6, 0.5)
+    assert best_f1(object()) == (0.0, 0.0)
+
+
+def test_fresh_weights_follow_the_seed_alone() -> None:
+    assert _detector().weights_sha256 == _detector().weights_sha256
+    other = fresh_detector(
+        tiny_architecture(Family.ULTRALYTICS), class_names=CLASS_NAMES, image_size=64, name="t", seed=1
+    )
+    assert other.weights_sha256 != _detector().weights_sha256
+
+
+def test_matching_tensors_are_inherited(tiny_detector: Detector) -> None:
+    two = fresh_detector(
+        tiny_architecture(Family.ULTRALYTICS), class_names=("a", "b"), image_size=64, name="t", seed=0
+    )
+    inherited, count = inherit_tensors(two, tiny_detector)
+    own, theirs, fresh = (d.module.state_dict() for d in (inherited, tiny_detector, two))
+    # The class branches are as wide as there are classes at most, and end in as many outputs.
+    differing = {key for key in own if own[key].shape != theirs[key].shape}
+    assert differing
+    assert count == len(own) - len(differing)
+    assert all(torch.equal(own[key], (fresh if key in differing else theirs)[key]) for key in own)
+    assert inherited.weights_sha256 == hash_weights(inherited.module)
+
+
+def test_the_start_weights_are_checked_by_hash(tmp_path: Path) -> None:
     path = tmp_path / "init.pt"
     with pytest.raises(InputError, match="no such file"):
         check_init(path, None)
