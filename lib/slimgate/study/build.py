@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimgate.errors import InputError
 from slimgate.flow import Artifact, Detector, Json, Precision, Variant
 from slimgate.study.spec import ENGINE_RUNTIMES, Study, VariantSpec
 from slimgate.study.store import Store, hash_json
@@ -60,6 +61,7 @@ class Builder:
     calibration: CalibrationList | None
     store: Store
     _variants: dict[str, Variant] = field(default_factory=dict)
+    _bases: dict[str, Detector] = field(default_factory=dict)
     _plans: dict[str, QuantizationPlan] = field(default_factory=dict)
 
     def variant(self, spec: VariantSpec) -> Variant:
@@ -69,9 +71,31 @@ class Builder:
 
             steps = [parse_operation(text) for text in spec.operations]
             workspace = Workspace(run=self._run_folder(spec), resume=True)
-            detector = apply_operations(self.detector, steps, workspace) if steps else self.detector
+            detector = self.base(spec)
+            if steps:
+                detector = apply_operations(detector, steps, workspace)
             self._variants[spec.name] = Variant(name=spec.name, detector=detector, precision=spec.precision)
         return self._variants[spec.name]
+
+    def base(self, spec: VariantSpec) -> Detector:
+        """Return what a variant's operations are applied to: the study's detector, or that of its own weights.
+
+        Raises:
+            InputError: its own weights cannot be used, or have other classes.
+        """
+        if not spec.weights:
+            return self.detector
+        if spec.weights not in self._bases:
+            detector = load_weights(self.study.resolve(spec.weights), self.detector.image_size)
+            if detector.class_names != self.detector.class_names:
+                raise InputError(
+                    f"variant '{spec.name}': {spec.weights}",
+                    found=f"classes {', '.join(detector.class_names)}",
+                    expected=f"{', '.join(self.detector.class_names)}, as {self.detector.name}",
+                    action="name weights that were trained for the same classes in the same order",
+                )
+            self._bases[spec.weights] = detector
+        return self._bases[spec.weights]
 
     def artifact(self, spec: VariantSpec, runtime: str) -> Artifact:
         """Return the file that a runtime is given for a variant.
@@ -89,7 +113,7 @@ class Builder:
 
     def _operation_inputs(self, spec: VariantSpec) -> dict[str, Json]:
         inputs: dict[str, Json] = {
-            "weights_sha256": self.detector.weights_sha256,
+            "weights_sha256": self.base(spec).weights_sha256,
             "image_size": self.detector.image_size,
             "operations": list(spec.operations),
         }

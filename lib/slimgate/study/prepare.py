@@ -77,6 +77,8 @@ def prepare_study(
         images = load_dataset(study.resolve(study.calibration), count=study.calibration_images)
         calibration = calibration_list(images, count=study.calibration_images, evaluated=dataset)
     builder = Builder(study=study, detector=detector, calibration=calibration, store=store or Store())
+    for spec in {specs[str(case)].name: specs[str(case)] for case in cases}.values():
+        builder.base(spec)
     progress(3, 3, "")
     return Prepared(study=study, dataset=dataset, protocol=protocol, builder=builder)
 

@@ -23,7 +23,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "protocol": ("conf", "iou", "max_det", "multi_label", "deployed_conf", "match_iou"),
     "measure": ("threads", "rounds", "rounds_batch32", "pictures"),
     "gate": ("required",),
-    "variant": ("name", "operations", "precision", "runtimes", "batches", "compute_capability", "about"),
+    "variant": ("name", "weights", "operations", "precision", "runtimes", "batches", "compute_capability", "about"),
 }
 
 ENGINE_RUNTIMES = ("tensorrt", "tensorrt-rtx")
@@ -36,6 +36,7 @@ class VariantSpec:
 
     Attributes:
         name: part of the case id.
+        weights: a detector file of its own, such as one that was slimmed and trained before; empty for the study's.
         operations: operation texts such as ``prune:0.3,scope=layer``, applied in order.
         precision: of the artifacts.
         runtimes: runtime names.
@@ -45,6 +46,7 @@ class VariantSpec:
     """
 
     name: str
+    weights: str = ""
     operations: tuple[str, ...] = ()
     precision: Precision = Precision.FP32
     runtimes: tuple[str, ...] = ()
@@ -192,12 +194,12 @@ def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
     if doubled:
         raise reader.error("variant", f"named twice: {name_offenders(doubled)}", "unique names", "rename one")
     first = variants[0]
-    if first.operations or first.precision is not Precision.FP32:
+    if first.operations or first.weights or first.precision is not Precision.FP32:
         raise reader.error(
             "variant",
             f"the first one, '{first.name}', is not the plain FP32 model",
             "the reference that others are compared with",
-            "put an FP32 variant without operations first",
+            "put an FP32 variant without weights and operations of its own first",
         )
     return Study(
         id=reader.text(value, "id"),
@@ -241,6 +243,7 @@ def _variant_from_toml(item: Mapping[str, Any], reader: _Reader, index: int) -> 
         )
     return VariantSpec(
         name=reader.text(item, "name", where),
+        weights=reader.text(item, "weights", where) if "weights" in item else "",
         operations=tuple(operations),
         precision=Precision(precision),
         runtimes=tuple(runtimes),
