@@ -170,6 +170,38 @@ def test_a_case_that_cannot_run_here_is_not_proven_with_the_reason(project):
     assert reason in gaps["tiny/pruned@onnxruntime-cuda"]
 
 
+def test_without_a_gpu_every_gpu_case_is_not_proven_for_that_one_reason(project, monkeypatch):
+    from slimgate.artifact.trt import NO_GPU
+    from slimgate.runtime.gpu import why_no_gpu
+
+    if why_no_gpu() is None:
+        pytest.skip("this machine has a GPU")
+    text = STUDY.replace(
+        '"onnxruntime-cuda"]',
+        '"onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx"]\n'
+        'compute_capability = "device"',
+    )
+    (project / "tiny.toml").write_text(text)
+    judgement = _run(project, expression="cuda or tensorrt").judgement
+    gaps = {
+        str(gap.case).partition("@")[2]: gap.reason for gap in judgement.not_proven if gap.metric == "case"
+    }
+    assert set(gaps) == {"onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt-device", "tensorrt-rtx-device"}
+    assert all(NO_GPU in reason for reason in gaps.values())
+    assert gaps["tensorrt-device"].startswith(f"compute capability 'device': {NO_GPU}; expected: a GPU")
+
+
+def test_a_case_that_cannot_be_timed_is_invalid_and_the_others_go_on(project, monkeypatch):
+    def refuse(*_):
+        raise InputError("input of engine", found="batch 32", expected="batch 1", action="export")
+
+    monkeypatch.setattr("slimgate.study.timing._measure_pair", refuse)
+    judgement = _run(project, expression="fp32@onnxruntime", timing=True).judgement
+    (verdict,) = judgement.red()
+    assert (verdict.metric, verdict.status) == ("case", Status.INVALID)
+    assert "input of engine: batch 32" in verdict.message
+
+
 def test_a_second_run_builds_nothing_again(project, monkeypatch):
     _run(project, "one")
     for function in ("export_onnx", "write_qdq"):
