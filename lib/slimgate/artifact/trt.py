@@ -12,6 +12,26 @@ from slimgate.errors import UnavailableError, unknown_name
 KINDS = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """Kind of engine to the module that builds and runs it."""
 
+NO_GPU = "no NVIDIA GPU on this machine"
+
+
+def device_capability() -> str:
+    """Return the compute capability of the GPU that is here, such as ``8.6``.
+
+    Raises:
+        UnavailableError: there is no GPU to ask.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UnavailableError(
+            "compute capability 'device'",
+            found=NO_GPU,
+            expected="a GPU that says what it is",
+            action="run on a GPU machine, or name the capability that engines are for, such as '8.6'",
+        )
+    return ".".join(str(part) for part in torch.cuda.get_device_capability())
+
 
 def why_not_installed(kind: str) -> str | None:
     """Return why a kind's module cannot be imported, or None when it can.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-NO_GPU = "no NVIDIA GPU on this machine"
+from slimgate.artifact.trt import NO_GPU
 
 
 @cache

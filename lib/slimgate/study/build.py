@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from slimgate.errors import InputError
 from slimgate.flow import Artifact, Detector, Json, Precision, Variant
-from slimgate.study.spec import ENGINE_RUNTIMES, Study, VariantSpec
+from slimgate.study.spec import DEVICE, ENGINE_RUNTIMES, Study, VariantSpec
 from slimgate.study.store import Store, hash_json
 
 if TYPE_CHECKING:
@@ -185,19 +185,22 @@ class Builder:
 
     def _engine(self, graph: Artifact, spec: VariantSpec, runtime: str) -> Artifact:
         from slimgate.artifact import build_engine
+        from slimgate.artifact.trt import device_capability
 
+        named = spec.compute_capability
+        capability = device_capability() if named == DEVICE else named
         return self.store.artifact(
             {
                 "kind": runtime,
                 "from": graph.sha256,
-                "compute_capability": spec.compute_capability,
+                "compute_capability": capability,
                 "versions": _versions(runtime),
             },
             lambda folder: build_engine(
                 graph,
                 folder / graph.path.with_suffix(".engine").name,
                 kind=runtime,
-                compute_capability=spec.compute_capability,
+                compute_capability=capability,
             ),
         )
 

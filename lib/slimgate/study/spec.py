@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "variant": ("name", "weights", "operations", "precision", "runtimes", "batches", "compute_capability", "about"),
 }
 
+DEVICE = "device"
+"""The compute capability of the GPU that is there."""
+
+_CAPABILITY = re.compile(r"\d+\.\d")
+
 ENGINE_RUNTIMES = ("tensorrt", "tensorrt-rtx")
 """Runtimes whose artifact is an engine, built ahead of time for one compute capability."""
 
@@ -41,7 +47,8 @@ class VariantSpec:
         precision: of the artifacts.
         runtimes: runtime names.
         batches: batch sizes whose latency is measured.
-        compute_capability: of the GPU that engines are built for, such as ``8.6``.
+        compute_capability: of the GPU that engines are built for, such as ``8.6``, or ``device``: that of the
+            GPU that is there when the study runs.
         about: one sentence for the report.
     """
 
@@ -55,7 +62,13 @@ class VariantSpec:
     about: str = ""
 
     def runtime_label(self, runtime: str) -> str:
-        """Return the runtime's part of the case id: engines carry their compute capability."""
+        """Return the runtime's part of the case id: engines carry what they are built for.
+
+        An id is the same on every machine, so ``device`` stands as it is; the record's lineage says which GPU
+        it was, and a record of another one is refused.
+        """
+        if runtime in ENGINE_RUNTIMES and self.compute_capability == DEVICE:
+            return f"{runtime}-{DEVICE}"
         if runtime in ENGINE_RUNTIMES:
             return f"{runtime}-sm{self.compute_capability.replace('.', '')}"
         return runtime
@@ -241,6 +254,14 @@ def _variant_from_toml(item: Mapping[str, Any], reader: _Reader, index: int) -> 
         raise reader.error(
             f"{where}operations", f"is {operations!r}", "a list of texts", "write them like 'prune:0.3'"
         )
+    capability = item.get("compute_capability", "8.6")
+    if capability != DEVICE and not _CAPABILITY.fullmatch(str(capability)):
+        raise reader.error(
+            f"{where}compute_capability",
+            f"is {capability!r}",
+            f"a GPU's capability such as '8.6', or '{DEVICE}' for that of the GPU that is there",
+            "correct it",
+        )
     return VariantSpec(
         name=reader.text(item, "name", where),
         weights=reader.text(item, "weights", where) if "weights" in item else "",
@@ -248,7 +269,7 @@ def _variant_from_toml(item: Mapping[str, Any], reader: _Reader, index: int) -> 
         precision=Precision(precision),
         runtimes=tuple(runtimes),
         batches=tuple(item.get("batches", (1,))),
-        compute_capability=str(item.get("compute_capability", "8.6")),
+        compute_capability=str(capability),
         about=str(item.get("about", "")),
     )
 

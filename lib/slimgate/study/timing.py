@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from slimgate.errors import SlimgateError
 from slimgate.flow import Case
 from slimgate.study.prepare import Prepared
 from slimgate.study.work import CaseWork, find_reference
@@ -41,9 +42,12 @@ def measure_latency(
     for index, (work, batch) in enumerate(jobs):
         progress(index, len(jobs), f"{work.case} batch {batch}")
         reference = find_reference(study, works, work)
-        if reference is not None:
+        if reference is not None and not work.failed:
             budget = _budget(floors, work.case, batch)
-            _measure_pair(prepared, work, reference, images[batch], budget, controls)
+            try:
+                _measure_pair(prepared, work, reference, images[batch], budget, controls)
+            except SlimgateError as error:
+                work.fail(error)
     progress(len(jobs), len(jobs), "")
 
 

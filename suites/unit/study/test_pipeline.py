@@ -11,8 +11,7 @@ import cv2
 import pytest
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Status
-from slimgate.gate import Acceptance, load_run, propose_floors, write_records
-from slimgate.gate.propose import propose_header
+from slimgate.gate import load_run
 from slimgate.model import save_checkpoint
 from slimgate.study import Store, load_study, run_study
 
@@ -128,30 +127,6 @@ def test_every_case_that_runs_is_compared_with_its_own_network_in_torch(project)
     assert ("tiny/pruned@onnxruntime-cuda", "parity_max_abs") not in measured
 
 
-def test_a_runtime_that_is_fed_blue_for_red_fails_its_parity_floor_and_nothing_else_does(
-    project, monkeypatch
-):
-    from slimgate.runtime.ort import OnnxRuntimeRunner
-
-    accepted = load_run(_run(project, "one", expression="fp32").directory)
-    chosen = [one for one in accepted.measurements if one.metric in ("parity_max_abs", "size_bytes")]
-    acceptance = Acceptance(run_id="one", started="2026-11-20T08:00:00Z", git_commit="fedcba")
-    write_records(chosen, acceptance, project / "golden")
-    text = propose_header("tiny", None) + propose_floors(chosen, today="2026-11-20")
-    # An untrained network hardly looks at colour: the floor stands just above float noise.
-    text = re.sub(r"(parity_max_abs = \{ max =) [\d.]+", r"\1 0.0001", text)
-    (project / "golden" / "floors" / "tiny.toml").write_text(text)
-
-    def red(name: str) -> set[tuple[str, str, Status]]:
-        judged = _run(project, name, expression="fp32").judgement
-        return {(str(one.case), one.metric, one.status) for one in judged.red() if one.metric != "map50_95"}
-
-    assert red("two") == set()
-    infer = OnnxRuntimeRunner._infer
-    monkeypatch.setattr(OnnxRuntimeRunner, "_infer", lambda self, images: infer(self, images[:, ::-1].copy()))
-    assert red("three") == {("tiny/fp32@onnxruntime", "parity_max_abs", Status.FAIL)}
-
-
 def test_without_floors_everything_required_is_invalid_and_says_what_to_paste(project):
     judgement = _run(project, expression="fp32@onnxruntime").judgement
     assert {one.metric for one in judgement.verdicts} == {"map50_95", "size_bytes"}
@@ -168,6 +143,38 @@ def test_a_case_that_cannot_run_here_is_not_proven_with_the_reason(project):
     judgement = _run(project, expression="pruned").judgement
     gaps = {str(gap.case): gap.reason for gap in judgement.not_proven}
     assert reason in gaps["tiny/pruned@onnxruntime-cuda"]
+
+
+def test_without_a_gpu_every_gpu_case_is_not_proven_for_that_one_reason(project, monkeypatch):
+    from slimgate.artifact.trt import NO_GPU
+    from slimgate.runtime.gpu import why_no_gpu
+
+    if why_no_gpu() is None:
+        pytest.skip("this machine has a GPU")
+    text = STUDY.replace(
+        '"onnxruntime-cuda"]',
+        '"onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx"]\n'
+        'compute_capability = "device"',
+    )
+    (project / "tiny.toml").write_text(text)
+    judgement = _run(project, expression="cuda or tensorrt").judgement
+    gaps = {
+        str(gap.case).partition("@")[2]: gap.reason for gap in judgement.not_proven if gap.metric == "case"
+    }
+    assert set(gaps) == {"onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt-device", "tensorrt-rtx-device"}
+    assert all(NO_GPU in reason for reason in gaps.values())
+    assert gaps["tensorrt-device"].startswith(f"compute capability 'device': {NO_GPU}; expected: a GPU")
+
+
+def test_a_case_that_cannot_be_timed_is_invalid_and_the_others_go_on(project, monkeypatch):
+    def refuse(*_):
+        raise InputError("input of engine", found="batch 32", expected="batch 1", action="export")
+
+    monkeypatch.setattr("slimgate.study.timing._measure_pair", refuse)
+    judgement = _run(project, expression="fp32@onnxruntime", timing=True).judgement
+    (verdict,) = judgement.red()
+    assert (verdict.metric, verdict.status) == ("case", Status.INVALID)
+    assert "input of engine: batch 32" in verdict.message
 
 
 def test_a_second_run_builds_nothing_again(project, monkeypatch):

@@ -52,6 +52,33 @@ def test_cases_are_variants_times_runtimes_with_the_engine_capability(write):
     assert study.reference.name == "fp32"
 
 
+def test_an_engine_for_the_gpu_that_is_there_has_the_same_case_on_every_machine(write):
+    study = load_study(write(MINIMAL.replace('"8.9"', '"device"')))
+    assert str(study.cases[-1]) == "mine/small@tensorrt-rtx-device"
+
+
+@pytest.mark.parametrize("wrong", ['"sm86"', '"devise"', "8", '""'])
+def test_another_compute_capability_is_refused(write, wrong):
+    with pytest.raises(
+        InputError,
+        match=r"compute_capability: is .*\n  expected: a GPU's capability such as '8.6', or 'device'",
+    ):
+        load_study(write(MINIMAL.replace('"8.9"', wrong)))
+
+
+def test_the_gpu_study_has_a_reference_on_the_cpu_and_three_precisions_on_every_gpu_runtime():
+    study = load_study("codes-gpu")
+    assert {(case.variant, case.runtime) for case in study.cases} == {
+        ("fp32", "onnxruntime"),
+        ("fp32", "torch"),
+        *(
+            (variant, runtime)
+            for variant in ("fp32", "fp16", "int8")
+            for runtime in ("onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt-device")
+        ),
+    }
+
+
 def test_relative_sources_are_relative_to_the_study_file(write, tmp_path):
     study = load_study(write(MINIMAL))
     assert study.resolve(study.weights) == str(tmp_path / "weights/mine.safetensors")
