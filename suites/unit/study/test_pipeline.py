@@ -11,7 +11,8 @@ import cv2
 import pytest
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Status
-from slimgate.gate import load_run
+from slimgate.gate import Acceptance, load_run, propose_floors, write_records
+from slimgate.gate.propose import propose_header
 from slimgate.model import save_checkpoint
 from slimgate.study import Store, load_study, run_study
 
@@ -125,6 +126,31 @@ def test_every_case_that_runs_is_compared_with_its_own_network_in_torch(project)
         measured["tiny/int8@onnxruntime", "parity_max_abs"] == (ran["tiny/int8@onnxruntime"]["score_max_abs"])
     )
     assert ("tiny/pruned@onnxruntime-cuda", "parity_max_abs") not in measured
+
+
+def test_a_runtime_that_is_fed_blue_for_red_fails_its_parity_floor_and_nothing_else_does(
+    project, monkeypatch
+):
+    from slimgate.runtime.ort import OnnxRuntimeRunner
+
+    accepted = load_run(_run(project, "one", expression="fp32").directory)
+    chosen = [one for one in accepted.measurements if one.metric in ("parity_max_abs", "size_bytes")]
+    acceptance = Acceptance(run_id="one", started="2026-11-20T08:00:00Z", git_commit="fedcba")
+    write_records(chosen, acceptance, project / "golden")
+    text = propose_header("tiny", None) + propose_floors(chosen, today="2026-11-20")
+    # An untrained network hardly looks at colour (a swap moves its scores by 2e-5): the floor stands just above
+    # float noise, which is 1e-7.
+    text = re.sub(r"(parity_max_abs = \{ max =) [\d.]+", r"\1 0.000002", text)
+    (project / "golden" / "floors" / "tiny.toml").write_text(text)
+
+    def red(name: str) -> set[tuple[str, str, Status]]:
+        judged = _run(project, name, expression="fp32").judgement
+        return {(str(one.case), one.metric, one.status) for one in judged.red() if one.metric != "map50_95"}
+
+    assert red("two") == set()
+    infer = OnnxRuntimeRunner._infer
+    monkeypatch.setattr(OnnxRuntimeRunner, "_infer", lambda self, images: infer(self, images[:, ::-1].copy()))
+    assert red("three") == {("tiny/fp32@onnxruntime", "parity_max_abs", Status.FAIL)}
 
 
 def test_without_floors_everything_required_is_invalid_and_says_what_to_paste(project):
