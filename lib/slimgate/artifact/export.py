@@ -11,6 +11,7 @@ from slimgate.artifact.card import Card
 from slimgate.artifact.graph import Graph, load_onnx
 from slimgate.artifact.head import is_box_integral
 from slimgate.artifact.load import artifact_from_file, set_card
+from slimgate.artifact.semi_structured import require_semi_structured
 from slimgate.artifact.simplify import (
     fold_constants,
     free_batch_axis,
@@ -43,7 +44,8 @@ def export_onnx(detector: Detector, path: Path, *, batch: int = 0, opset: int = 
 
     Raises:
         UsageError: opset or batch out of range.
-        InputError: the head's output convolutions are not all found in the graph, or the file cannot be written.
+        InputError: the head's output convolutions are not all found in the graph, the 2:4 pattern of the
+            lineage is lost, or the file cannot be written.
     """
     if opset not in OPSETS:
         raise UsageError(
@@ -67,6 +69,7 @@ def export_onnx(detector: Detector, path: Path, *, batch: int = 0, opset: int = 
         if not batch:
             free_batch_axis(model, traced=_TRACED_BATCH)
         _check_output(detector, model, path)
+        require_semi_structured(path, Graph(model), detector.lineage)
         set_card(model, Card.of(detector, batch=batch, head_nodes=head))
         temporary.write_bytes(model.SerializeToString(deterministic=True))
     return artifact_from_file(path, build_s=time.perf_counter() - started)

@@ -12,6 +12,7 @@ import numpy as np
 from slimgate.artifact.graph import Graph, load_onnx
 from slimgate.artifact.head import float_head_nodes, last_convolutions
 from slimgate.artifact.load import artifact_from_file, read_card, set_card
+from slimgate.artifact.semi_structured import require_semi_structured
 from slimgate.artifact.simplify import copy_proto, drop_unused_initializers
 from slimgate.artifact.write import replace_file
 from slimgate.errors import InputError
@@ -35,7 +36,7 @@ def convert_fp16(source: Artifact, path: Path) -> Artifact:
         path: the ``.onnx`` file; replaced as a whole or not at all.
 
     Raises:
-        InputError: the source is not FP32, or the file cannot be written.
+        InputError: the source is not FP32, the 2:4 pattern of its lineage is lost, or the file cannot be written.
     """
     started = time.perf_counter()
     model = load_onnx(source.path)
@@ -52,6 +53,7 @@ def convert_fp16(source: Artifact, path: Path) -> Artifact:
     overflowing = [node.name for node in graph.nodes if node.name not in decode and _overflows(graph, node)]
     _Converter(model, graph, decode | set(overflowing)).convert()
     step = Step(operation="fp16", settings={}, notes={"float32_for_range": overflowing})
+    require_semi_structured(path, Graph(model), card.lineage)
     set_card(model, dataclasses.replace(card, precision=Precision.FP16, lineage=(*card.lineage, step)))
     with replace_file(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from slimgate.artifact.inspection import ALIGNMENT, Inspection, Layer
 from slimgate.artifact.load import artifact_from_model, read_card
 from slimgate.artifact.manifest import artifact_from_engine
 from slimgate.artifact.precision import convolution_precision
+from slimgate.artifact.semi_structured import check_semi_structured, semi_structured_state
+from slimgate.artifact.stored import stored_weight
 from slimgate.errors import InputError
 from slimgate.flow import Artifact, Detector, Precision
 
@@ -52,14 +55,21 @@ def _inspect_onnx(path: Path) -> Inspection:
     graph = Graph(model)
     artifact = artifact_from_model(path, model, build_s=0.0)
     heads = {node.name for node in last_convolutions(graph)}
+    pattern = check_semi_structured(graph)
     layers = tuple(
-        _layer_of_node(graph, node, exempt=node.name in heads or is_box_integral(graph, node))
+        _layer_of_node(
+            graph,
+            node,
+            exempt=node.name in heads or is_box_integral(graph, node),
+            semi_structured=pattern.layers[node.name],
+        )
         for node in graph.convolutions()
     )
-    return _inspection(artifact, layers=layers, weights_sha256=card.weights_sha256)
+    inspection = _inspection(artifact, layers=layers, weights_sha256=card.weights_sha256)
+    return dataclasses.replace(inspection, semi_structured_share=pattern.share)
 
 
-def _layer_of_node(graph: Graph, node: Any, *, exempt: bool) -> Layer:
+def _layer_of_node(graph: Graph, node: Any, *, exempt: bool, semi_structured: str) -> Layer:
     shape = graph.weight_shape(node)
     groups = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
     transposed = node.op_type == "ConvTranspose"
@@ -75,31 +85,12 @@ def _layer_of_node(graph: Graph, node: Any, *, exempt: bool) -> Layer:
         weights=int(np.prod(shape)),
         nonzero=int(np.count_nonzero(values)),
         alignment=_alignment(outputs, exempt=exempt),
+        semi_structured=semi_structured,
     )
 
 
-def stored_weight(graph: Graph, node: Any) -> Any:
-    """Return a convolution's weight as the file stores it: float, half, or integers with zero point 0.
-
-    Raises:
-        InputError: the weight is computed, not stored.
-    """
-    name = node.input[3 if node.op_type == "QLinearConv" else 1]
-    while graph.constant(name) is None:
-        producer = graph.producer(name)
-        if producer is None or producer.op_type not in ("DequantizeLinear", "QuantizeLinear", "Cast"):
-            raise InputError(
-                f"node '{node.name}'",
-                found=f"its weight '{name}' is computed, not stored",
-                expected="constant weights",
-                action="export the model again with 'slimgate export'",
-            )
-        name = producer.input[0]
-    return graph.constant(name)
-
-
 def _inspect_detector(path: Path, kind: str) -> Inspection:
-    from slimgate.model import checkpoint_paths, head_convolutions, load_detector
+    from slimgate.model import checkpoint_paths, count_macs, head_convolutions, load_detector
 
     detector = load_detector(path)
     # The tensors are in the .safetensors, whichever of a checkpoint's two files was named.
@@ -120,15 +111,17 @@ def _inspect_detector(path: Path, kind: str) -> Inspection:
         facts={"family": detector.family.value, "source": detector.source},
         lineage=detector.lineage,
     )
-    return _inspection(
-        artifact,
-        layers=tuple(_layers_of_module(detector, exempt)),
-        weights_sha256=detector.weights_sha256,
-    )
+    layers = tuple(_layers_of_module(detector, exempt))
+    macs = count_macs(detector)
+    holding = sum(macs.get(layer.name, 0) for layer in layers if layer.semi_structured == "holds")
+    inspection = _inspection(artifact, layers=layers, weights_sha256=detector.weights_sha256)
+    return dataclasses.replace(inspection, semi_structured_share=holding / sum(macs.values()))
 
 
 def _layers_of_module(detector: Detector, exempt: set[str]) -> Iterator[Layer]:
     from torch import nn
+
+    from slimgate.compress.semi_structured import why_not_sparse
 
     for name, layer in detector.module.named_modules():
         if not isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
@@ -145,6 +138,7 @@ def _layers_of_module(detector: Detector, exempt: set[str]) -> Iterator[Layer]:
             weights=layer.weight.numel(),
             nonzero=int(layer.weight.count_nonzero()),
             alignment=_alignment(outputs, exempt=name in exempt),
+            semi_structured=why_not_sparse(layer) or semi_structured_state(layer.weight.detach().numpy()),
         )
 
 

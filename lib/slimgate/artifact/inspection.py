@@ -27,6 +27,8 @@ class Layer:
         nonzero: how many of them are not zero.
         alignment: ``aligned`` (outputs are a multiple of 8), ``exempt`` (an output of the head, whose width the
             task decides) or ``odd``.
+        semi_structured: ``holds`` when at most two of every four weights along the input channels are not zero
+            (2:4), ``broken`` when not, or the reason why sparse kernels do not take the layer at all.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Layer:
     weights: int
     nonzero: int
     alignment: str
+    semi_structured: str
 
     def to_json(self) -> dict[str, Json]:
         """Return the layer as JSON values."""
@@ -64,6 +67,7 @@ class Inspection:
         layers: convolutions and linear layers; empty for an engine, which does not show them without its GPU.
         lineage: every step from the detector to this file.
         facts: what else was found.
+        semi_structured_share: of the convolution MACs, those in layers where 2:4 holds; None for an engine.
     """
 
     file: str
@@ -81,6 +85,7 @@ class Inspection:
     layers: tuple[Layer, ...] = ()
     lineage: tuple[Step, ...] = ()
     facts: Mapping[str, Json] = field(default_factory=dict)
+    semi_structured_share: float | None = None
 
     @property
     def weights(self) -> int:
@@ -115,6 +120,7 @@ class Inspection:
             "weights_sha256": self.weights_sha256,
             "weights": self.weights,
             "nonzero_weights": self.nonzero_weights,
+            "semi_structured_share": self.semi_structured_share,
             "layers": [layer.to_json() for layer in self.layers],
             "lineage": [step.to_json() for step in self.lineage],
             "facts": dict(self.facts),

@@ -112,9 +112,16 @@ def place_pairs(graph: Graph, float_nodes: set[str], target: Target) -> Placemen
         and node.name not in float_nodes
         and graph.constant(node.input[1]) is not None
         and (target.stem or graph.producer(node.input[0]) is not None)
+        and not _shares_scales_between_groups(node)
     ]
     place = _around_everything if target.between else _at_convolutions
     return place(graph, convolutions, float_nodes)
+
+
+def _shares_scales_between_groups(node: Any) -> bool:
+    """Whether axis 1 of a weight has fewer entries than there are output channels: a grouped ConvTranspose."""
+    groups = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
+    return node.op_type == "ConvTranspose" and groups > 1
 
 
 def _at_convolutions(graph: Graph, convolutions: list[Any], float_nodes: set[str]) -> Placement:

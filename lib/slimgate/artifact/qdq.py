@@ -13,6 +13,7 @@ from slimgate.artifact.fused import fused_share
 from slimgate.artifact.graph import Graph, load_onnx
 from slimgate.artifact.load import artifact_from_file, read_card, set_card
 from slimgate.artifact.placement import TARGETS, Placement, Target, place_pairs
+from slimgate.artifact.semi_structured import require_semi_structured
 from slimgate.artifact.simplify import copy_proto, drop_unused_initializers
 from slimgate.artifact.write import replace_file
 from slimgate.compress.quantize import QuantizationPlan
@@ -42,7 +43,8 @@ def write_qdq(source: Artifact, plan: QuantizationPlan, path: Path, *, target: s
 
     Raises:
         UsageError: unknown target.
-        InputError: the plan is of another file, the source is quantised already, or the file cannot be written.
+        InputError: the plan is of another file, the source is quantised already, the 2:4 pattern of the lineage
+            is lost, or the file cannot be written.
     """
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
@@ -64,6 +66,7 @@ def write_qdq(source: Artifact, plan: QuantizationPlan, path: Path, *, target: s
     card = dataclasses.replace(card, precision=Precision.INT8, target=target, lineage=(*card.lineage, step))
     if target == "x86":
         card = dataclasses.replace(card, facts={"ort_int8_conv_share": fused_share(model)})
+    require_semi_structured(path, Graph(model), card.lineage)
     set_card(model, card)
     with replace_file(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))

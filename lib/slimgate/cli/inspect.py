@@ -22,7 +22,8 @@ examples:
 
 Precision is the share of convolution arithmetic (MACs) that computes in it, read from the graph: a convolution is
 INT8 only if activation and weight both come through Q/DQ. Sparsity counts zeros in weights; it makes a dense
-network neither smaller nor faster. A width is odd when it is no multiple of 8 and not an output of the head.
+network neither smaller nor faster; sparse tensor cores use the 2:4 pattern, two zeros in every four weights along
+the input channels. A width is odd when it is no multiple of 8 and not an output of the head.
 """
 
 
@@ -72,7 +73,7 @@ def _print_summary(console: Console, inspection: Inspection, *, layers: bool) ->
     if not layers:
         return
     table = Table(title="layers", title_justify="left")
-    for column in ("name", "kind", "in", "out", "kernel", "precision", "zeros", "width"):
+    for column in ("name", "kind", "in", "out", "kernel", "precision", "zeros", "2:4", "width"):
         table.add_column(column, justify="right" if column in ("in", "out", "zeros") else "left")
     for layer in inspection.layers:
         zeros = f"{1 - layer.nonzero / layer.weights:.1%}"
@@ -84,6 +85,7 @@ def _print_summary(console: Console, inspection: Inspection, *, layers: bool) ->
             layer.kernel,
             layer.precision,
             zeros,
+            layer.semi_structured,
             layer.alignment,
         )
     console.print(table)
@@ -105,6 +107,7 @@ def _rows(inspection: Inspection) -> list[tuple[str, str]]:
     if inspection.layers:
         zeros = 1 - inspection.nonzero_weights / inspection.weights
         rows.append(("weights", f"{inspection.weights:,}, {zeros:.2%} of them zero"))
+        rows.append(("2:4", _semi_structured(inspection)))
         rows.append(("widths", _widths(inspection)))
     rows.append(("lineage", " > ".join(_describe_steps(inspection)) or "no recorded steps"))
     rows += [(name.replace("_", " "), str(value)) for name, value in sorted(inspection.facts.items())]
@@ -120,6 +123,20 @@ def _widths(inspection: Inspection) -> str:
     aligned = len(inspection.layers) - len(odd) - len(exempt)
     text = f"{aligned} aligned to 8, {len(exempt)} outputs of the head exempt, {len(odd)} odd"
     return text + (f": {name_offenders(f'{layer.name} ({layer.outputs})' for layer in odd)}" if odd else "")
+
+
+def _semi_structured(inspection: Inspection) -> str:
+    from slimgate.errors import name_offenders
+
+    states = [layer.semi_structured for layer in inspection.layers]
+    holds, broken = states.count("holds"), states.count("broken")
+    share = inspection.semi_structured_share or 0.0
+    text = f"holds in {holds} of {len(states)} layers ({share:.1%} of the MACs)"
+    if not holds:
+        return text
+    offenders = [layer.name for layer in inspection.layers if layer.semi_structured == "broken"]
+    text += f", not in {broken}" + (f" ({name_offenders(offenders)})" if offenders else "")
+    return f"{text}, cannot be used in {len(states) - holds - broken}"
 
 
 def _describe_steps(inspection: Inspection) -> list[str]:

@@ -6,7 +6,6 @@ of its own.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +15,9 @@ from torch import nn
 
 from slimgate.compress.operation import Operation, Setting, Workspace, read_choice
 from slimgate.errors import InputError, name_offenders
-from slimgate.flow import Detector, Json, Step
+from slimgate.flow import Detector, Family, Json, Step
 from slimgate.model.build import build_module
+from slimgate.model.head import output_convolutions
 from slimgate.model.load import replace_module
 
 GEOMETRIES: Mapping[str, tuple[int, int]] = {"2": (2, 0), "4": (4, 1)}
@@ -58,12 +58,14 @@ def deconvolve(detector: Detector, settings: Mapping[str, Json], workspace: Work
     size, padding = GEOMETRIES[settings["kernel"]]
     layers = _upsampling_layers(detector)
     channels = _arriving_channels(detector, layers)
-    architecture = copy.deepcopy(dict(detector.architecture))
-    rows = [*architecture["backbone"], *architecture["head"]]
-    arguments = [size, _STRIDE, *([padding] if padding else [])]
+    architecture = dict(detector.architecture)
+    # New rows, not changed ones: two rows of an architecture may be one and the same list.
+    rows = [list(row) for row in (*architecture["backbone"], *architecture["head"])]
     for name in layers:
-        index = int(name.removeprefix("model."))
-        rows[index][2:] = ["nn.ConvTranspose2d", [_row_channels(architecture, channels[name]), *arguments]]
+        arguments = [_row_channels(detector, channels[name]), size, _STRIDE, *([padding] if padding else [])]
+        rows[int(name.removeprefix("model."))][2:] = ["nn.ConvTranspose2d", arguments]
+    depth = len(architecture["backbone"])
+    architecture |= {"backbone": rows[:depth], "head": rows[depth:]}
     module = build_module(
         architecture, family=detector.family, class_count=len(detector.class_names), subject=detector.name
     )
@@ -133,12 +135,15 @@ def _arriving_channels(detector: Detector, layers: tuple[str, ...]) -> dict[str,
     return channels
 
 
-def _row_channels(architecture: Mapping[str, Json], channels: int) -> int:
-    """Return what a row must say for a number of channels: builders multiply it by the width and round up."""
-    scales = architecture.get("scales")
-    scale = architecture.get("scale") or next(iter(scales or ()), None)
-    width = scales[scale][1] if scales else architecture.get("width_multiple", 1.0)
-    return max(int(channels / width), 1)
+def _row_channels(detector: Detector, channels: int) -> int:
+    """Return what a row must say for a number of channels: builders multiply it by the width and round up to 8."""
+    scales = detector.architecture.get("scales")
+    scale = detector.architecture.get("scale") or next(iter(scales or ()), None)
+    width = scales[scale][1] if scales else detector.architecture.get("width_multiple", 1.0)
+    said = max(int(channels / width), 1)
+    # YOLOv5 leaves a row as it is that says as many channels as the head puts out: one less rounds up to the same.
+    unscaled = output_convolutions(detector.module)[0].out_channels
+    return said - 1 if detector.family is Family.YOLOV5_ANCHOR and said == unscaled else said
 
 
 def _refuse_other_width(detector: Detector, name: str, layer: nn.Module, channels: int) -> None:

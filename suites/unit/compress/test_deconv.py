@@ -109,6 +109,34 @@ def test_a_width_multiple_is_undone_in_the_row() -> None:
         assert converted.architecture["head"][0][3] == [32, 2, 2]
 
 
+def test_a_row_never_says_the_number_that_yolov5_does_not_scale() -> None:
+    """Two anchors of 3 + 5 rows make 16 outputs; a row of 16 would build 16 channels, not 16 · 0.5."""
+    detector = build_detector(Family.YOLOV5_ANCHOR)
+    architecture = copy.deepcopy(tiny_architecture(Family.YOLOV5_ANCHOR)) | {"width_multiple": 0.5}
+    module = build_module(architecture, family=Family.YOLOV5_ANCHOR, class_count=3)
+    converted = _converted(dataclasses.replace(detector, architecture=architecture, module=module), "deconv")
+    assert converted.lineage[0].notes["layers"] == {"model.5": 8}
+    assert converted.architecture["head"][0][3] == [15, 2, 2]
+
+
+def test_two_rows_that_are_one_list_are_told_apart() -> None:
+    """Found by a property: 24 channels reach one layer, 8 the other, and both had the last one's row."""
+    detector = build_detector(Family.ULTRALYTICS)
+    architecture = copy.deepcopy(tiny_architecture(Family.ULTRALYTICS))
+    up = [-1, 1, "nn.Upsample", [None, 2, "nearest"]]
+    architecture["head"] = [
+        [-1, 1, "Conv", [24, 1, 1]],
+        up,
+        [-1, 1, "C3", [8, False]],
+        up,
+        [[-1, 0], 1, "Concat", [1]],
+        [[9, 4], 1, "Detect", ["nc"]],
+    ]
+    module = build_module(architecture, family=Family.ULTRALYTICS, class_count=3)
+    converted = _converted(dataclasses.replace(detector, architecture=architecture, module=module), "deconv")
+    assert [converted.architecture["head"][index][3][0] for index in (1, 3)] == [24, 8]
+
+
 @pytest.mark.parametrize("family", list(Family))
 @pytest.mark.parametrize("kernel", [2, 4])
 def test_flops_count_input_positions(family: Family, kernel: int) -> None:
