@@ -13,6 +13,7 @@ from slimgate.artifact.fingerprint import hash_file
 from slimgate.artifact.graph import load_onnx
 from slimgate.artifact.load import read_card
 from slimgate.artifact.manifest import artifact_from_engine, manifest_json, manifest_path
+from slimgate.artifact.semi_structured import OPERATION as SEMI_STRUCTURED
 from slimgate.artifact.trt import load_trt, trt_log, version_of
 from slimgate.artifact.write import replace_file
 from slimgate.errors import InputError, UnavailableError, UsageError
@@ -66,6 +67,7 @@ def build_engine(
         "kind": kind,
         "version": str(trt.__version__),
         "compute_capability": capability,
+        "sparse_weights_allowed": _is_semi_structured(source),
         "onnx_sha256": source.sha256,
         "weight_memory_bytes": weight_bytes,
         "activation_memory_bytes": _logged_bytes(log.since(start), "Total Activation Memory"),
@@ -118,6 +120,9 @@ def _config(trt: Any, builder: Any, network: Any, source: Artifact, batch: int) 
     # TF32 has a 10-bit mantissa; a file called FP32 does not compute in it.
     config.clear_flag(trt.BuilderFlag.TF32)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if _is_semi_structured(source):
+        # Without it the zeros are multiplied like any other weight.
+        config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
     tensor = network.get_input(0)
     if tensor.shape[0] == -1:
         image = (3, source.image_size, source.image_size)
@@ -126,6 +131,10 @@ def _config(trt: Any, builder: Any, network: Any, source: Artifact, batch: int) 
         profile.set_shape(tensor.name, (smallest, *image), (usual, *image), (largest, *image))
         config.add_optimization_profile(profile)
     return config
+
+
+def _is_semi_structured(source: Artifact) -> bool:
+    return any(step.operation == SEMI_STRUCTURED for step in source.lineage)
 
 
 def _target(trt: Any, config: Any, kind: str, wanted: str | None) -> str:

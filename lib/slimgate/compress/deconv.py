@@ -15,9 +15,8 @@ from torch import nn
 
 from slimgate.compress.operation import Operation, Setting, Workspace, read_choice
 from slimgate.errors import InputError, name_offenders
-from slimgate.flow import Detector, Family, Json, Step
+from slimgate.flow import Detector, Json, Step
 from slimgate.model.build import build_module
-from slimgate.model.head import output_convolutions
 from slimgate.model.load import replace_module
 
 GEOMETRIES: Mapping[str, tuple[int, int]] = {"2": (2, 0), "4": (4, 1)}
@@ -62,17 +61,27 @@ def deconvolve(detector: Detector, settings: Mapping[str, Json], workspace: Work
     # New rows, not changed ones: two rows of an architecture may be one and the same list.
     rows = [list(row) for row in (*architecture["backbone"], *architecture["head"])]
     for name in layers:
-        arguments = [_row_channels(detector, channels[name]), size, _STRIDE, *([padding] if padding else [])]
+        arguments = [
+            _row_channels(architecture, channels[name]),
+            size,
+            _STRIDE,
+            *([padding] if padding else []),
+        ]
         rows[int(name.removeprefix("model."))][2:] = ["nn.ConvTranspose2d", arguments]
     depth = len(architecture["backbone"])
     architecture |= {"backbone": rows[:depth], "head": rows[depth:]}
-    module = build_module(
-        architecture, family=detector.family, class_count=len(detector.class_names), subject=detector.name
-    )
-    built = dict(module.named_modules())
+    module = _build(detector, architecture)
+    others = {
+        name: count
+        for name, count in channels.items()
+        if getattr(module.get_submodule(name), "out_channels", None) != count
+    }
+    if others:
+        # A width that no row can name: rows say multiples of 8, and no more than a scale's most channels.
+        architecture["widths"] = {**architecture.get("widths", {}), **others}
+        module = _build(detector, architecture)
     state = dict(detector.module.state_dict())
     for name in layers:
-        _refuse_other_width(detector, name, built[name], channels[name])
         state[f"{name}.weight"] = nearest_neighbour_kernel(channels[name], size)
         state[f"{name}.bias"] = torch.zeros(channels[name])
     module.load_state_dict(state, strict=True)
@@ -135,26 +144,17 @@ def _arriving_channels(detector: Detector, layers: tuple[str, ...]) -> dict[str,
     return channels
 
 
-def _row_channels(detector: Detector, channels: int) -> int:
+def _row_channels(architecture: Mapping[str, Json], channels: int) -> int:
     """Return what a row must say for a number of channels: builders multiply it by the width and round up to 8."""
-    scales = detector.architecture.get("scales")
-    scale = detector.architecture.get("scale") or next(iter(scales or ()), None)
-    width = scales[scale][1] if scales else detector.architecture.get("width_multiple", 1.0)
-    said = max(int(channels / width), 1)
-    # YOLOv5 leaves a row as it is that says as many channels as the head puts out: one less rounds up to the same.
-    unscaled = output_convolutions(detector.module)[0].out_channels
-    return said - 1 if detector.family is Family.YOLOV5_ANCHOR and said == unscaled else said
+    scales = architecture.get("scales")
+    scale = architecture.get("scale") or next(iter(scales or ()), None)
+    width = scales[scale][1] if scales else architecture.get("width_multiple", 1.0)
+    return max(int(channels / width), 1)
 
 
-def _refuse_other_width(detector: Detector, name: str, layer: nn.Module, channels: int) -> None:
-    outputs = layer.out_channels if isinstance(layer, nn.ConvTranspose2d) else None
-    if outputs != channels:
-        raise InputError(
-            f"{name} of {detector.name}",
-            found=f"{channels} channels arrive, and its row builds {outputs}",
-            expected="a width that a row can name: a multiple of 8, and no more than the scale's most channels",
-            action="align the detector to 8 first",
-        )
+def _build(detector: Detector, architecture: Mapping[str, Json]) -> nn.Module:
+    count = len(detector.class_names)
+    return build_module(architecture, family=detector.family, class_count=count, subject=detector.name)
 
 
 OPERATION = Operation(

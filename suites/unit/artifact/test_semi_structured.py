@@ -8,10 +8,11 @@ import onnx
 import pytest
 import torch
 from onnx import helper
-from slimgate.artifact import convert_fp16, export_onnx, inspect_file, write_qdq
+from slimgate.artifact import build_engine, convert_fp16, export_onnx, inspect_file, write_qdq
 from slimgate.artifact.graph import Graph, load_onnx
 from slimgate.artifact.semi_structured import check_semi_structured, semi_structured_state
 from slimgate.artifact.stored import stored_weight
+from slimgate.artifact.trt import why_not_installed
 from slimgate.cli import main
 from slimgate.compress import apply_operations, parse_operation
 from slimgate.errors import InputError
@@ -215,6 +216,15 @@ def test_pruning_the_head_as_well_is_held_to_it(tmp_path):
         detector.module.state_dict()["model.8.cv2.0.2.weight"].fill_(0.1)
     with pytest.raises(InputError, match=r"lost in 1 of .*: /model\.8/cv2\.0/cv2\.0\.2/Conv"):
         export_onnx(detector, tmp_path / "m.onnx")
+
+
+@pytest.mark.skipif(why_not_installed("tensorrt-rtx") is not None, reason="tensorrt-rtx is not installed")
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_an_engine_of_a_sparse_file_may_use_sparse_kernels(sparse, artifacts, tmp_path, precision):
+    for made, allowed in ((sparse, True), (artifacts, False)):
+        source = made.of(precision, "tensorrt")
+        engine = build_engine(source, tmp_path / "m.engine", kind="tensorrt-rtx", compute_capability="8.6")
+        assert engine.facts["sparse_weights_allowed"] is allowed
 
 
 def test_inspect_shows_it(sparse, tmp_path, capsys):

@@ -1,12 +1,14 @@
 """A detector whose upsampling is a transposed convolution, in every file that is made of it."""
 
+import dataclasses
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
 from onnx import helper
-from slimgate.artifact import build_engine, inspect_file
+from slimgate.artifact import build_engine, inspect_file, write_qdq
 from slimgate.artifact.graph import Graph, load_onnx
 from slimgate.artifact.placement import TARGETS, place_pairs
 from slimgate.artifact.trt import why_not_installed
@@ -18,8 +20,11 @@ from fixtures.artifacts import ArtifactSet, lively, random_images
 from fixtures.detectors import build_detector
 
 RTX = "tensorrt-rtx"
-ROUNDING = {"fp32": 1e-5, "fp16": 0.01, "int8": 0.3}
-"""Largest mean error of the scores, as a share of their spread: see suites/parity/test_runtimes.py."""
+ROUNDING = {"fp32": 1e-5, "fp16": 0.01, "int8": 0.4}
+"""Largest mean error of the scores, as a share of their spread; INT8 alone costs these nets of 8 channels .33."""
+
+ALONE = 0.05
+"""The same when nothing but the transposed convolution is INT8. Its channels swapped cost .2 or more."""
 
 
 def _error(found, expected):
@@ -106,6 +111,20 @@ def test_scales_are_on_axis_1_and_the_bias_stays_in_float(made, target):
     weight = Graph(load_onnx(artifacts.fp32.path)).constant(original.input[1])
     np.testing.assert_allclose(scales, np.abs(weight).max(axis=(0, 2, 3)) / 127, rtol=1e-6)
     assert graph.constant(node.input[2]).dtype == np.float32
+
+
+@pytest.mark.parametrize("target", ["openvino", "tensorrt"])
+def test_quantising_it_alone_costs_little(made, target, tmp_path):
+    artifacts, _ = made
+    graph, node = _transposed(artifacts.fp32.path)
+    others = {other.name: "another layer" for other in graph.nodes if other.name != node.name}
+    plan = dataclasses.replace(artifacts.plan, float_nodes=others)
+    written = write_qdq(artifacts.fp32, plan, tmp_path / "alone.onnx", target=target)
+    assert written.shares["int8"] == pytest.approx(
+        graph.multiply_accumulates(node) / sum(graph.multiply_accumulates(n) for n in graph.convolutions())
+    )
+    images = random_images(2, seed=5)
+    assert 0 < _error(_run(written.path, images), _predict(artifacts, images)) < ALONE
 
 
 def test_openvino_runs_the_quantised_file(made):

@@ -35,6 +35,13 @@ def _with_row(family: Family, index: int, row: list[Any], **changes: Any) -> Det
     )
 
 
+def _refuse_differences(before: nn.Module, converted: Detector) -> None:
+    x = torch.rand(1, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        expected = copy.deepcopy(before).double()(x)
+        assert torch.equal(copy.deepcopy(converted.module).double()(x), expected)
+
+
 def test_the_kernels_by_hand() -> None:
     assert nearest_neighbour_kernel(1, 2).tolist() == [[[[1, 1], [1, 1]]]]
     ring = [[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
@@ -109,14 +116,15 @@ def test_a_width_multiple_is_undone_in_the_row() -> None:
         assert converted.architecture["head"][0][3] == [32, 2, 2]
 
 
-def test_a_row_never_says_the_number_that_yolov5_does_not_scale() -> None:
-    """Two anchors of 3 + 5 rows make 16 outputs; a row of 16 would build 16 channels, not 16 · 0.5."""
+def test_a_row_that_yolov5_does_not_scale_gets_a_width() -> None:
+    """Two anchors of 3 + 5 rows make 16 outputs; YOLOv5 builds a row of 16 as 16 channels, not as 16 · 0.5."""
     detector = build_detector(Family.YOLOV5_ANCHOR)
     architecture = copy.deepcopy(tiny_architecture(Family.YOLOV5_ANCHOR)) | {"width_multiple": 0.5}
     module = build_module(architecture, family=Family.YOLOV5_ANCHOR, class_count=3)
     converted = _converted(dataclasses.replace(detector, architecture=architecture, module=module), "deconv")
     assert converted.lineage[0].notes["layers"] == {"model.5": 8}
-    assert converted.architecture["head"][0][3] == [15, 2, 2]
+    assert converted.architecture["widths"] == {"model.5": 8}
+    _refuse_differences(module, converted)
 
 
 def test_two_rows_that_are_one_list_are_told_apart() -> None:
@@ -191,7 +199,7 @@ def test_a_second_conversion_finds_nothing(tiny_detector: Detector) -> None:
         _converted(_converted(tiny_detector, "deconv"), "deconv")
 
 
-def test_a_width_that_no_row_names_is_refused() -> None:
+def test_a_width_above_the_scales_most_channels() -> None:
     detector = build_detector(Family.ULTRALYTICS)
     architecture = copy.deepcopy(tiny_architecture(Family.ULTRALYTICS)) | {"scales": {"n": [1, 1, 8]}}
     # Two maps of 8 channels make 16, and the scale allows a row 8.
@@ -204,10 +212,27 @@ def test_a_width_that_no_row_names_is_refused() -> None:
     ]
     module = build_module(architecture, family=Family.ULTRALYTICS, class_count=3)
     wide = dataclasses.replace(detector, architecture=architecture, module=module)
-    with pytest.raises(
-        InputError, match=r"model\.6 of tiny-ultralytics: 16 channels arrive, and its row builds 8"
-    ):
-        _converted(wide, "deconv")
+    converted = _converted(wide, "deconv")
+    assert converted.architecture["widths"] == {"model.6": 16}
+    _refuse_differences(module, converted)
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_a_slim_detector_keeps_its_widths(family: Family, tmp_path: Path) -> None:
+    """12 channels arrive: no row can say that, and the widths that were there stay."""
+    detector = build_detector(family)
+    widths = {"model.4.cv2.conv": 12, "model.1.conv": 20}
+    architecture = tiny_architecture(family) | {"widths": widths}
+    module = build_module(architecture, family=family, class_count=3)
+    slim = dataclasses.replace(detector, architecture=architecture, module=module)
+    converted = _converted(slim, "deconv:4")
+    assert converted.architecture["widths"] == widths | {"model.5": 12}
+    assert slim.architecture["widths"] == widths
+    _refuse_differences(module, converted)
+    loaded = load_detector(save_checkpoint(converted, tmp_path / "slim"))
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(loaded.module(x), converted.module(x))
 
 
 @pytest.mark.parametrize("kernel", ["3", "2x2", ""])
