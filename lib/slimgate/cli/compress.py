@@ -33,7 +33,15 @@ operations (applied in the order given, each recorded in the new checkpoint's li
   rederive:WEIGHTS[,match=kept|first][,seed=0]
                                      the same (slim) architecture with new weights: inherited from the pretrained
                                      detector WEIGHTS, or at random when none is named
-  finetune:EPOCHS[,...]              train on from the weights as they are
+  finetune:EPOCHS[,teacher=FILE][,distill=1][,...]
+                                     train on from the weights as they are; weights that prune set to zero stay zero.
+                                     teacher: learn the outputs of that checkpoint too (same classes and strides),
+                                     such as the detector before slim; distill: weight of what it says
+  swap-activation:relu|hardswish|silu
+                                     another activation everywhere (relu is what INT8 gains most from): the weights
+                                     stay, the accuracy is gone until finetune follows. Setting: activation
+  transfer-head:SEED                 a legacy anchor detector's backbone and neck under a new anchor-free head, which
+                                     finetune or sparsify then trains; a legacy detector cannot be trained otherwise
 settings of operations that train (sparsify, finetune), with their defaults:
   learning_rate=0.001 final_rate=0.02 (sparsify: 0.1) warmup=0.5 batch=16 mosaic=0.25 plain_epochs=3 seed=0
   average=0.9999 (sparsify: 0.999)   highest decay per step of the averaged weights, which are what is kept
@@ -47,6 +55,9 @@ examples:
   slimgate compress best.pt --op deconv:2 --op align:16 --op prune24:dense -o best-npu
   slimgate compress codes.safetensors --op sparsify:0.5,epochs=12 -o codes-sparse --run runs/sparse
   slimgate compress codes-sparse.safetensors --op slim:flops=0.18 --op finetune:30 -o codes-slim --run runs/slim
+  slimgate compress codes-slim.safetensors --op finetune:30,teacher=codes.safetensors -o codes-taught
+  slimgate compress codes.safetensors --op swap-activation:relu --op finetune:12 -o codes-relu
+  slimgate compress old-yolov5.pt --op transfer-head:0 --op finetune:12,data=data.yaml -o new
   slimgate compress codes-slim.safetensors --op rederive:codes.safetensors --op finetune:30 -o codes-nas
 
 Writes OUT.safetensors and OUT.json. Training keeps every epoch in the run's folder (--run): stopped with Ctrl-C or

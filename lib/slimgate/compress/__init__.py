@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slimgate.compress import align, deconv, finetune, prune, rederive, semi_structured, slim, sparsify
+from slimgate.compress import (
+    align,
+    deconv,
+    finetune,
+    prune,
+    rederive,
+    semi_structured,
+    slim,
+    sparsify,
+    swap_activation,
+    transfer_head,
+)
 from slimgate.compress.apply import apply_steps, parse_step
 from slimgate.compress.operation import Operation, Setting, Workspace
 from slimgate.flow import Detector, Step
@@ -12,6 +23,8 @@ from slimgate.flow import Detector, Step
 OPERATIONS: Mapping[str, Operation] = {
     "sparsify": sparsify.OPERATION,
     "finetune": finetune.OPERATION,
+    "transfer-head": transfer_head.OPERATION,
+    "swap-activation": swap_activation.OPERATION,
     "deconv": deconv.OPERATION,
     "slim": slim.OPERATION,
     "align": align.OPERATION,

@@ -139,6 +139,6 @@ OPERATION = Operation(
             meaning="rank all weights together (global), or each layer's own (layer)",
         ),
     },
-    successors=frozenset({"prune", "prune24"}),
+    successors=frozenset({"finetune", "prune", "prune24"}),
     apply=prune,
 )

@@ -107,6 +107,6 @@ OPERATION = Operation(
             meaning="leave the head's output convolutions as they are (dense), or prune them too (sparse)",
         ),
     },
-    successors=frozenset({"prune", "prune24"}),
+    successors=frozenset({"finetune", "prune", "prune24"}),
     apply=prune_semi_structured,
 )

@@ -130,6 +130,6 @@ OPERATION = Operation(
         # The last epoch: the best ones by accuracy are those that are not sparse yet.
         **training_settings(epochs=10, learning_rate=0.001, final_rate=0.1, average=0.999, keep="last"),
     },
-    successors=frozenset({"finetune", "slim", "sparsify"}),
+    successors=frozenset({"finetune", "slim", "sparsify", "swap-activation"}),
     apply=sparsify,
 )
