@@ -116,3 +116,15 @@ def test_the_detector_and_the_generator_stay_as_they_were(family: Family) -> Non
         for tensor in module.state_dict().values():
             tensor.zero_()
     assert all(torch.equal(tensor, before[name]) for name, tensor in detector.module.state_dict().items())
+
+
+def test_a_grouped_convolution_stays_whole() -> None:
+    """Eight groups of 3 outputs: its weight sees one input each, so nothing in it runs over the inputs."""
+    detector = build_from_spec(NetworkSpec(widths=(8, 8, 24), down="DWConv"))
+    graph = trace_channels(detector.module)
+    layer = graph.layers["model.3.conv"]
+    assert (layer.kind, layer.outputs_at, layer.inputs_at) == ("grouped", None, None)
+    gone = _channel(detector, "model.4.cv2.conv", 5)
+    _, module = slice_detector(detector, graph, graph.all_channels() - {gone})
+    weights = [one.get_submodule("model.3.conv").weight for one in (module, detector.module)]
+    assert torch.equal(*weights)
