@@ -108,9 +108,9 @@ def _padded_tensors(
 ) -> dict[str, torch.Tensor]:
     tensors = {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
-    def spread(name: str, channels: Sequence[int], dim: int, fill: float = 0.0) -> None:
+    def spread(name: str, channels: Sequence[int] | None, dim: int | None, fill: float = 0.0) -> None:
         tensor = tensors.get(name)
-        if tensor is None:
+        if tensor is None or channels is None or dim is None:
             return
         slots = _padded(channels, padding)
         shape = [*tensor.shape]
@@ -120,11 +120,9 @@ def _padded_tensors(
         tensors[name] = wide.index_copy(dim, places, tensor)
 
     for name, layer in graph.layers.items():
-        outputs_at = 1 if layer.kind == "deconv" else 0
-        spread(f"{name}.weight", layer.outputs, outputs_at)
+        spread(f"{name}.weight", layer.outputs, layer.outputs_at)
+        spread(f"{name}.weight", layer.inputs, layer.inputs_at)
         spread(f"{name}.bias", layer.outputs, 0)
-        if layer.inputs is not None and layer.kind != "depthwise":
-            spread(f"{name}.weight", layer.inputs, 1 - outputs_at)
     for name, channels in graph.norms.items():
         for part in ("weight", "bias", "running_mean"):
             spread(f"{name}.{part}", channels, 0)

@@ -66,7 +66,7 @@ def channel_importance(
         rows = {
             name: _filter_scores(layers[name], measure)
             for name, layer in graph.layers.items()
-            if layer.kind != "depthwise"
+            if layer.kind in ("conv", "deconv")
         }
         scores = _mean_scores([(graph.layers[name].outputs, row) for name, row in rows.items()], wanted)
     bad = sum(1 for value in scores.values() if not math.isfinite(value))
@@ -100,11 +100,10 @@ def _gamma_scores(layers: Mapping[str, Any], graph: ChannelGraph, wanted: set[in
 
 def _consumed(layer: Any, channels: LayerChannels) -> tuple[tuple[int, ...], torch.Tensor]:
     """Return a layer's input channels and the L1 norm of what it multiplies each by, relative to their mean."""
-    if channels.inputs is None or channels.kind == "depthwise":
+    if channels.inputs is None or channels.inputs_at is None:
         return (), torch.empty(0)
     weight = layer.weight.detach().double()
-    sums = weight.abs().sum((1, 2, 3)) if channels.kind == "deconv" else weight.abs().sum((0, 2, 3))
-    return channels.inputs, _relative(sums)
+    return channels.inputs, _relative(weight.abs().movedim(channels.inputs_at, 0).flatten(1).sum(1))
 
 
 def _filter_scores(layer: Any, measure: str) -> torch.Tensor:

@@ -17,7 +17,7 @@ from slimgate.compress.importance import IMPORTANCES, channel_importance
 from slimgate.compress.operation import Operation, Setting, Workspace, read_choice, read_count, read_ratio
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Detector, Json, Step
-from slimgate.model.channels import ChannelGraph, trace_channels
+from slimgate.model.channels import ChannelGraph, LayerChannels, trace_channels
 from slimgate.model.count import count_macs
 from slimgate.model.head import head_of
 from slimgate.model.load import replace_module
@@ -156,9 +156,7 @@ def _macs_cost(detector: Detector, graph: ChannelGraph) -> Callable[[frozenset[i
             if layer is None:
                 total += macs
                 continue
-            share = sum(c in kept for c in layer.outputs) / len(layer.outputs)
-            if layer.inputs is not None and layer.kind != "depthwise":
-                share *= sum(c in kept for c in layer.inputs) / len(layer.inputs)
+            share = _kept_share(layer, kept)
             total += macs * share
         return total
 
@@ -174,15 +172,19 @@ def _parameter_cost(detector: Detector, graph: ChannelGraph) -> Callable[[frozen
     def cost(kept: frozenset[int]) -> float:
         total = float(rest)
         for name, layer in graph.layers.items():
-            outputs = sum(c in kept for c in layer.outputs)
-            inputs = layers[name].weight.shape[1 if layer.kind != "deconv" else 0]
-            if layer.inputs is not None and layer.kind != "depthwise":
-                inputs = inputs * sum(c in kept for c in layer.inputs) / len(layer.inputs)
-            kernel = layers[name].kernel_size[0] * layers[name].kernel_size[1]
-            total += outputs * inputs * kernel + (outputs if layers[name].bias is not None else 0)
+            total += layers[name].weight.numel() * _kept_share(layer, kept)
+            total += 0 if layers[name].bias is None else sum(c in kept for c in layer.outputs)
         return total + sum(2 * sum(c in kept for c in channels) for channels in graph.norms.values())
 
     return cost
+
+
+def _kept_share(layer: LayerChannels, kept: frozenset[int]) -> float:
+    """Return the share of a layer's weight, and so of its arithmetic, that kept channels leave."""
+    share = sum(c in kept for c in layer.outputs) / len(layer.outputs)
+    if layer.inputs is not None and layer.inputs_at is not None:
+        share *= sum(c in kept for c in layer.inputs) / len(layer.inputs)
+    return share
 
 
 def _free_count(graph: ChannelGraph, kept: frozenset[int]) -> int:

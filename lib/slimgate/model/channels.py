@@ -18,7 +18,7 @@ from torch import nn
 
 from slimgate.model.tracer import Trace, run_labelled
 
-Kind = Literal["conv", "deconv", "depthwise"]
+Kind = Literal["conv", "deconv", "depthwise", "grouped"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,8 @@ class LayerChannels:
 
     Attributes:
         name: module name.
-        kind: ``conv``, ``deconv`` (transposed: outputs are dimension 1 of its weight) or ``depthwise`` (outputs
-            are its inputs).
+        kind: ``conv``, ``deconv`` (transposed), ``depthwise`` (outputs are its inputs) or ``grouped`` (each output
+            sees a part of the inputs; all of its channels are fixed).
         inputs: channel ids, or None where what arrives has lost its channels' identity.
         outputs: channel ids; an id stands twice where two outputs can only be removed together.
     """
@@ -37,6 +37,16 @@ class LayerChannels:
     kind: Kind
     inputs: tuple[int, ...] | None
     outputs: tuple[int, ...]
+
+    @property
+    def outputs_at(self) -> int | None:
+        """Dimension of its weight that runs over ``outputs``, or None when none does."""
+        return {"conv": 0, "deconv": 1, "depthwise": 0, "grouped": None}[self.kind]
+
+    @property
+    def inputs_at(self) -> int | None:
+        """Dimension of its weight that runs over ``inputs``, or None when none does or they are not known."""
+        return None if self.inputs is None else {"conv": 1, "deconv": 0}.get(self.kind)
 
 
 @dataclass(frozen=True, kw_only=True)

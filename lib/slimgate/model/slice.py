@@ -49,17 +49,15 @@ def slice_tensors(
     """Return a state dict with the entries of the kept channels only."""
     sliced = {name: tensor.clone() for name, tensor in tensors.items()}
 
-    def take(name: str, channels: Sequence[int], dim: int) -> None:
-        if name in sliced and sliced[name].dim() > dim:
+    def take(name: str, channels: Sequence[int] | None, dim: int | None) -> None:
+        if channels is not None and dim is not None and name in sliced:
             index = [position for position, channel in enumerate(channels) if channel in kept]
             sliced[name] = sliced[name].index_select(dim, torch.tensor(index, dtype=torch.long))
 
     for name, layer in graph.layers.items():
-        outputs_at = 1 if layer.kind == "deconv" else 0
-        take(f"{name}.weight", layer.outputs, outputs_at)
+        take(f"{name}.weight", layer.outputs, layer.outputs_at)
+        take(f"{name}.weight", layer.inputs, layer.inputs_at)
         take(f"{name}.bias", layer.outputs, 0)
-        if layer.inputs is not None and layer.kind != "depthwise":
-            take(f"{name}.weight", layer.inputs, 1 - outputs_at)
     for name, channels in graph.norms.items():
         for part in ("weight", "bias", "running_mean", "running_var"):
             take(f"{name}.{part}", channels, 0)

@@ -33,7 +33,7 @@ class Call:
     """One convolution as it ran."""
 
     name: str
-    kind: Literal["conv", "deconv", "depthwise"]
+    kind: Literal["conv", "deconv", "depthwise", "grouped"]
     inputs: Labels | None
     outputs: Labels
 
@@ -261,6 +261,7 @@ class _Labelling(TorchFunctionMode):
         else:
             outputs, kind = trace.new(layer.out_channels, name), "deconv" if deconv else "conv"
             if layer.groups > 1:
+                kind = "grouped"
                 trace.fix((*outputs, *(inputs or ())), f"{GROUPED} ({name})")
         if name in trace.calls:
             first = trace.calls[name]
