@@ -21,14 +21,16 @@ from slimgate.artifact.stored import stored_weight
 from slimgate.errors import InputError
 from slimgate.flow import Artifact, Detector, Precision
 
+_HEAD = "output of the head: its width is set by boxes and classes"
 _DETECTORS = {".safetensors": "slimgate", ".json": "slimgate", ".pt": "pt"}
 
 
-def inspect_file(path: Path | str) -> Inspection:
+def inspect_file(path: Path | str, *, multiple: int = ALIGNMENT) -> Inspection:
     """Return what is found in a model file.
 
     Args:
         path: a slimgate checkpoint, a YOLOv5 or ultralytics ``.pt``, an ``.onnx`` or an ``.engine``.
+        multiple: what channel widths are held against, 1 or more.
 
     Raises:
         InputError: missing, damaged, or no model.
@@ -36,11 +38,11 @@ def inspect_file(path: Path | str) -> Inspection:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix in _DETECTORS:
-        return _inspect_detector(path, _DETECTORS[suffix])
+        return _inspect_detector(path, _DETECTORS[suffix], multiple)
     if suffix == ".onnx":
-        return _inspect_onnx(path)
+        return _inspect_onnx(path, multiple)
     if suffix == ".engine":
-        return _inspection(artifact_from_engine(path), layers=(), weights_sha256="")
+        return _inspection(artifact_from_engine(path), layers=(), weights_sha256="", multiple=multiple)
     raise InputError(
         str(path),
         found=f"suffix '{suffix}'" if path.exists() else "no such file",
@@ -49,7 +51,7 @@ def inspect_file(path: Path | str) -> Inspection:
     )
 
 
-def _inspect_onnx(path: Path) -> Inspection:
+def _inspect_onnx(path: Path, multiple: int) -> Inspection:
     model = load_onnx(path)
     card = read_card(path, model)
     graph = Graph(model)
@@ -60,16 +62,17 @@ def _inspect_onnx(path: Path) -> Inspection:
         _layer_of_node(
             graph,
             node,
-            exempt=node.name in heads or is_box_integral(graph, node),
+            multiple,
+            reason=_HEAD if node.name in heads or is_box_integral(graph, node) else "",
             semi_structured=pattern.layers[node.name],
         )
         for node in graph.convolutions()
     )
-    inspection = _inspection(artifact, layers=layers, weights_sha256=card.weights_sha256)
+    inspection = _inspection(artifact, layers=layers, weights_sha256=card.weights_sha256, multiple=multiple)
     return dataclasses.replace(inspection, semi_structured_share=pattern.share)
 
 
-def _layer_of_node(graph: Graph, node: Any, *, exempt: bool, semi_structured: str) -> Layer:
+def _layer_of_node(graph: Graph, node: Any, multiple: int, *, reason: str, semi_structured: str) -> Layer:
     shape = graph.weight_shape(node)
     groups = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
     transposed = node.op_type == "ConvTranspose"
@@ -84,18 +87,18 @@ def _layer_of_node(graph: Graph, node: Any, *, exempt: bool, semi_structured: st
         precision=convolution_precision(graph, node),
         weights=int(np.prod(shape)),
         nonzero=int(np.count_nonzero(values)),
-        alignment=_alignment(outputs, exempt=exempt),
+        alignment=_alignment(outputs, multiple, reason),
         semi_structured=semi_structured,
+        reason=reason,
     )
 
 
-def _inspect_detector(path: Path, kind: str) -> Inspection:
-    from slimgate.model import checkpoint_paths, count_macs, head_convolutions, load_detector
+def _inspect_detector(path: Path, kind: str, multiple: int) -> Inspection:
+    from slimgate.model import checkpoint_paths, count_macs, load_detector
 
     detector = load_detector(path)
     # The tensors are in the .safetensors, whichever of a checkpoint's two files was named.
     file = checkpoint_paths(path)[0] if kind == "slimgate" else path
-    exempt = set(head_convolutions(detector))
     artifact = Artifact(
         path=file,
         format=kind,
@@ -111,18 +114,34 @@ def _inspect_detector(path: Path, kind: str) -> Inspection:
         facts={"family": detector.family.value, "source": detector.source},
         lineage=detector.lineage,
     )
-    layers = tuple(_layers_of_module(detector, exempt))
+    layers = tuple(_layers_of_module(detector, multiple))
     macs = count_macs(detector)
     holding = sum(macs.get(layer.name, 0) for layer in layers if layer.semi_structured == "holds")
-    inspection = _inspection(artifact, layers=layers, weights_sha256=detector.weights_sha256)
+    inspection = _inspection(
+        artifact, layers=layers, weights_sha256=detector.weights_sha256, multiple=multiple
+    )
     return dataclasses.replace(inspection, semi_structured_share=holding / sum(macs.values()))
 
 
-def _layers_of_module(detector: Detector, exempt: set[str]) -> Iterator[Layer]:
+def _exempt_layers(detector: Detector) -> dict[str, str]:
+    """Return the layers whose width is not ours to choose, with the reason."""
+    from slimgate.model import head_convolutions
+    from slimgate.model.channels import trace_channels
+
+    exempt = dict.fromkeys(head_convolutions(detector), _HEAD)
+    try:
+        return exempt | trace_channels(detector.module, subject=detector.name).exempt
+    except InputError:
+        # A network that structured pruning does not know can still be looked into.
+        return exempt
+
+
+def _layers_of_module(detector: Detector, multiple: int) -> Iterator[Layer]:
     from torch import nn
 
     from slimgate.compress.semi_structured import why_not_sparse
 
+    exempt = _exempt_layers(detector)
     for name, layer in detector.module.named_modules():
         if not isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             continue
@@ -137,18 +156,21 @@ def _layers_of_module(detector: Detector, exempt: set[str]) -> Iterator[Layer]:
             precision=Precision.FP32.value,
             weights=layer.weight.numel(),
             nonzero=int(layer.weight.count_nonzero()),
-            alignment=_alignment(outputs, exempt=name in exempt),
+            alignment=_alignment(outputs, multiple, exempt.get(name, "")),
+            reason=exempt.get(name, ""),
             semi_structured=why_not_sparse(layer) or semi_structured_state(layer.weight.detach().numpy()),
         )
 
 
-def _alignment(outputs: int, *, exempt: bool) -> str:
-    if exempt:
+def _alignment(outputs: int, multiple: int, reason: str) -> str:
+    if reason:
         return "exempt"
-    return "aligned" if outputs % ALIGNMENT == 0 else "odd"
+    return "odd" if outputs % multiple else "aligned"
 
 
-def _inspection(artifact: Artifact, *, layers: tuple[Layer, ...], weights_sha256: str) -> Inspection:
+def _inspection(
+    artifact: Artifact, *, layers: tuple[Layer, ...], weights_sha256: str, multiple: int
+) -> Inspection:
     return Inspection(
         file=artifact.path.name,
         format=artifact.format,
@@ -165,4 +187,5 @@ def _inspection(artifact: Artifact, *, layers: tuple[Layer, ...], weights_sha256
         layers=layers,
         lineage=artifact.lineage,
         facts=artifact.facts,
+        multiple=multiple,
     )

@@ -25,10 +25,11 @@ class Layer:
         precision: what it computes in.
         weights: number of weights.
         nonzero: how many of them are not zero.
-        alignment: ``aligned`` (outputs are a multiple of 8), ``exempt`` (an output of the head, whose width the
-            task decides) or ``odd``.
+        alignment: ``aligned`` (outputs are a multiple of the inspection's), ``exempt`` (its width is not ours to
+            choose) or ``odd``.
         semi_structured: ``holds`` when at most two of every four weights along the input channels are not zero
             (2:4), ``broken`` when not, or the reason why sparse kernels do not take the layer at all.
+        reason: why its width is exempt; empty when it is not.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Layer:
     nonzero: int
     alignment: str
     semi_structured: str
+    reason: str = ""
 
     def to_json(self) -> dict[str, Json]:
         """Return the layer as JSON values."""
@@ -68,6 +70,7 @@ class Inspection:
         lineage: every step from the detector to this file.
         facts: what else was found.
         semi_structured_share: of the convolution MACs, those in layers where 2:4 holds; None for an engine.
+        multiple: what widths were held against.
     """
 
     file: str
@@ -86,6 +89,7 @@ class Inspection:
     lineage: tuple[Step, ...] = ()
     facts: Mapping[str, Json] = field(default_factory=dict)
     semi_structured_share: float | None = None
+    multiple: int = ALIGNMENT
 
     @property
     def weights(self) -> int:
@@ -99,7 +103,7 @@ class Inspection:
 
     @property
     def odd_layers(self) -> tuple[Layer, ...]:
-        """Layers whose width is no multiple of 8 and has no reason not to be."""
+        """Layers whose width is no multiple and has no reason not to be."""
         return tuple(layer for layer in self.layers if layer.alignment == "odd")
 
     def to_json(self) -> dict[str, Json]:
@@ -118,6 +122,7 @@ class Inspection:
             "size_bytes": self.size_bytes,
             "compressed_bytes": self.compressed_bytes,
             "weights_sha256": self.weights_sha256,
+            "multiple": self.multiple,
             "weights": self.weights,
             "nonzero_weights": self.nonzero_weights,
             "semi_structured_share": self.semi_structured_share,

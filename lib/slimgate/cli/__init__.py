@@ -12,7 +12,19 @@ from collections.abc import Sequence
 from slimgate import __version__
 from slimgate.errors import SlimgateError, nearest_name
 
-COMMANDS = ("study", "predict", "val", "export", "compress", "inspect", "train", "report", "accept")
+COMMANDS = (
+    "study",
+    "predict",
+    "val",
+    "export",
+    "compress",
+    "align",
+    "rederive",
+    "inspect",
+    "train",
+    "report",
+    "accept",
+)
 """Modules of this package, in the order a user meets them."""
 
 _EPILOG = """\

@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     from slimgate.model import load_detector, save_checkpoint
 
     steps = [parse_operation(text) for text in args.operations]
-    _refuse_overwriting(args.out, force=args.force)
+    refuse_overwriting(args.out, force=args.force)
     console = Console(stderr=True, highlight=False)
     with console.status(f"loading {args.model.name}"):
         before = load_detector(args.model, image_size=args.image_size)
@@ -144,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
     with console.status(f"writing {args.out.name}"):
         written = save_checkpoint(after, args.out, storage="float16" if args.half else "float32")
     # What is reported is what a user of the file gets, float16 rounding included.
-    _summarise(before, load_detector(written), written)
+    summarise(before, load_detector(written), written)
     return 0
 
 
@@ -159,28 +159,34 @@ def _stopped(run_folder: Path | None) -> SlimgateError:
     )
 
 
-def _refuse_overwriting(out: Path, *, force: bool) -> None:
+def refuse_overwriting(out: Path, *, force: bool, option: str = "--out") -> None:
+    """Refuse a checkpoint's name that is a directory, or taken and not to be overwritten.
+
+    Raises:
+        UsageError: it is; the message names the option that gave it.
+    """
     from slimgate.errors import UsageError
     from slimgate.model import checkpoint_paths
 
     if out.is_dir():
         raise UsageError(
-            f"--out {out}",
+            f"{option} {out}",
             found="a directory",
             expected="the new checkpoint's file name",
-            action=f"write -o {out / 'compressed'}",
+            action=f"write {option} {out / 'compressed'}",
         )
     existing = [file.name for file in checkpoint_paths(out) if file.exists()]
     if existing and not force:
         raise UsageError(
-            f"--out {out}",
+            f"{option} {out}",
             found=f"{' and '.join(existing)} exists already",
             expected="a new name",
             action="choose another name, or add --force to overwrite",
         )
 
 
-def _summarise(before: Detector, after: Detector, written: Path) -> None:
+def summarise(before: Detector, after: Detector, written: Path) -> None:
+    """Print what a checkpoint that was written has in place of the detector it was made from."""
     from rich.console import Console
     from rich.table import Table
 

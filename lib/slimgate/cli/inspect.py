@@ -17,13 +17,15 @@ _EPILOG = """\
 examples:
   slimgate inspect best.onnx             is it INT8, and how much of it?
   slimgate inspect best.pt --layers      every convolution: width, sparsity, alignment
+  slimgate inspect best.pt --multiple 16 which widths are no multiple of 16, and which are exempt and why
   slimgate inspect best.engine --json    everything, for a program
   slimgate inspect best.onnx --text      the structure alone, to compare two files with diff
 
 Precision is the share of convolution arithmetic (MACs) that computes in it, read from the graph: a convolution is
 INT8 only if activation and weight both come through Q/DQ. Sparsity counts zeros in weights; it makes a dense
 network neither smaller nor faster; sparse tensor cores use the 2:4 pattern, two zeros in every four weights along
-the input channels. A width is odd when it is no multiple of 8 and not an output of the head.
+the input channels. A width is odd when it is no multiple of N (8) and not exempt: the outputs of the
+head follow boxes and classes, and channels of grouped convolutions cannot change alone. Repair: slimgate align.
 """
 
 
@@ -41,6 +43,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--text", action="store_true", help="print the canonical text of the structure")
     parser.add_argument("--layers", action="store_true", help="list every layer")
+    parser.add_argument(
+        "--multiple",
+        default="8",
+        metavar="N",
+        help="what widths should be multiples of (default: %(default)s)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -50,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     from slimgate.artifact import inspect_file
 
-    inspection = inspect_file(args.file)
+    inspection = inspect_file(args.file, multiple=_read_multiple(args.multiple))
     if args.json:
         sys.stdout.write(json.dumps(inspection.to_json(), indent=1) + "\n")
     elif args.text:
@@ -58,6 +66,19 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_summary(Console(highlight=False), inspection, layers=args.layers)
     return 0
+
+
+def _read_multiple(text: str) -> int:
+    from slimgate.errors import UsageError
+
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise UsageError(
+            f"--multiple '{text}'",
+            found="not a whole number from 1",
+            expected="what channel widths should be multiples of: 8, 4, 16, 32",
+            action="write --multiple 8",
+        )
+    return int(text)
 
 
 def _print_summary(console: Console, inspection: Inspection, *, layers: bool) -> None:
@@ -109,6 +130,7 @@ def _rows(inspection: Inspection) -> list[tuple[str, str]]:
         rows.append(("weights", f"{inspection.weights:,}, {zeros:.2%} of them zero"))
         rows.append(("2:4", _semi_structured(inspection)))
         rows.append(("widths", _widths(inspection)))
+        rows += _exempt_rows(inspection)
     rows.append(("lineage", " > ".join(_describe_steps(inspection)) or "no recorded steps"))
     rows += [(name.replace("_", " "), str(value)) for name, value in sorted(inspection.facts.items())]
     rows.append(("sha256", inspection.sha256))
@@ -121,8 +143,21 @@ def _widths(inspection: Inspection) -> str:
     odd = inspection.odd_layers
     exempt = [layer.name for layer in inspection.layers if layer.alignment == "exempt"]
     aligned = len(inspection.layers) - len(odd) - len(exempt)
-    text = f"{aligned} aligned to 8, {len(exempt)} outputs of the head exempt, {len(odd)} odd"
+    text = f"{aligned} aligned to {inspection.multiple}, {len(exempt)} exempt, {len(odd)} odd"
     return text + (f": {name_offenders(f'{layer.name} ({layer.outputs})' for layer in odd)}" if odd else "")
+
+
+def _exempt_rows(inspection: Inspection) -> list[tuple[str, str]]:
+    from slimgate.errors import name_offenders
+
+    exempt = [layer for layer in inspection.layers if layer.alignment == "exempt"]
+    return [
+        (
+            "exempt",
+            f"{name_offenders(f'{e.name} ({e.outputs})' for e in exempt if e.reason == reason)}: {reason}",
+        )
+        for reason in dict.fromkeys(layer.reason for layer in exempt)
+    ]
 
 
 def _semi_structured(inspection: Inspection) -> str:

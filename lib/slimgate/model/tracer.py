@@ -131,6 +131,15 @@ def run_labelled(
     return trace
 
 
+def is_depthwise(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
+    """Whether each output channel is made of the input channel at its place alone.
+
+    With a single channel the shape does not tell; a layer that was slimmed to one says so itself.
+    """
+    alone = layer.groups == layer.in_channels == layer.out_channels
+    return alone and (layer.groups > 1 or getattr(layer, "was_depthwise", False))
+
+
 class _Where:
     """The module that is running, and the names of all."""
 
@@ -256,7 +265,7 @@ class _Labelling(TorchFunctionMode):
             )
         inputs = _labels(args[0] if args else kwargs["input"])
         deconv = isinstance(layer, nn.ConvTranspose2d)
-        if inputs is not None and layer.groups == layer.in_channels == layer.out_channels > 1:
+        if inputs is not None and is_depthwise(layer):
             outputs, kind = inputs, "depthwise"
         else:
             outputs, kind = trace.new(layer.out_channels, name), "deconv" if deconv else "conv"

@@ -15,7 +15,7 @@ from torch import nn
 
 from slimgate.errors import InputError, name_offenders, nearest_name
 from slimgate.model.channels import ChannelGraph, graph_from_trace
-from slimgate.model.tracer import CONVOLUTIONS, run_labelled
+from slimgate.model.tracer import CONVOLUTIONS, is_depthwise, run_labelled
 
 
 def apply_widths(module: nn.Module, widths: Mapping[str, int], *, subject: str) -> ChannelGraph:
@@ -44,7 +44,7 @@ def apply_widths(module: nn.Module, widths: Mapping[str, int], *, subject: str) 
             shapes[name] = (incoming,)
             _resize_norm(layer, incoming)
         elif isinstance(layer, CONVOLUTIONS):
-            outgoing = incoming if _is_depthwise(layer) else widths.get(name, layer.out_channels)
+            outgoing = incoming if is_depthwise(layer) else widths.get(name, layer.out_channels)
             shapes[name] = (incoming, outgoing)
             _resize_convolution(layer, incoming, outgoing)
 
@@ -85,10 +85,6 @@ def _check_names(graph: ChannelGraph, widths: Mapping[str, int], subject: str) -
         )
 
 
-def _is_depthwise(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
-    return layer.groups == layer.in_channels == layer.out_channels > 1
-
-
 def _resize_norm(layer: nn.BatchNorm2d, channels: int) -> None:
     if layer.num_features == channels:
         return
@@ -102,7 +98,8 @@ def _resize_convolution(layer: nn.Conv2d | nn.ConvTranspose2d, incoming: int, ou
     if (incoming, outgoing) == (layer.in_channels, layer.out_channels):
         return
     kept_bias = layer.bias if outgoing == layer.out_channels else None
-    layer.groups = incoming if _is_depthwise(layer) else layer.groups
+    if is_depthwise(layer):
+        layer.groups, layer.was_depthwise = incoming, True
     layer.in_channels, layer.out_channels = incoming, outgoing
     turned = isinstance(layer, nn.ConvTranspose2d)
     rows, columns = (incoming, outgoing) if turned else (outgoing, incoming)

@@ -52,11 +52,12 @@ def architecture_text(detector: Detector) -> str:
     architecture.pop("widths", None)
     graph = trace_channels(detector.module, subject=detector.name)
     lines = [
-        f"# {detector.name}: {detector.family.value} family, {len(detector.class_names)} classes",
-        f"# ({', '.join(detector.class_names)}).",
+        f"# {_comment(detector.name)}: {detector.family.value} family, {len(detector.class_names)} classes",
+        f"# ({_comment(', '.join(detector.class_names))}).",
         "# Rows are [from, repeats, layer, arguments]; widths override the output channels that the rows imply.",
         "",
-        yaml.safe_dump(architecture, sort_keys=False, default_flow_style=None).rstrip(),
+        # One key at a time: yaml puts a mapping of nothing but scalars in braces, and more keys follow.
+        *(f"{key}: {_flow(value)}" for key, value in architecture.items()),
     ]
     index = 0
     for key, part in rows.items():
@@ -68,17 +69,27 @@ def architecture_text(detector: Detector) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _comment(text: str) -> str:
+    """Return a text that cannot end its comment: a name may hold line breaks, in all their forms."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def _flow(value: Json) -> str:
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000)
     return text.strip().removesuffix("...").strip()
 
 
 def _width_lines(graph: ChannelGraph) -> Iterator[str]:
-    partners: dict[str, list[str]] = {}
+    widths = {
+        name: width for name, width in graph.widths(graph.all_channels()).items() if name in graph.choosable
+    }
+    partners: dict[str, dict[str, None]] = {name: {} for name in widths}
     for group in graph.free:
-        for layer in group.layers:
-            partners.setdefault(layer, []).extend(other for other in group.layers if other != layer)
-    for name, width in graph.widths(graph.all_channels()).items():
-        if name in graph.choosable:
-            others = ", ".join(dict.fromkeys(partners[name]))
-            yield f"  {name}: {width}" + (f"  # added to {others}: equal widths" if others else "")
+        for layer in partners.keys() & set(group.layers):
+            partners[layer].update(dict.fromkeys(o for o in group.layers if o in widths and o != layer))
+    for name, width in widths.items():
+        equal = [other for other in partners[name] if widths[other] == width]
+        others = [other for other in partners[name] if widths[other] != width]
+        notes = [f"added to {', '.join(equal)}: equal widths"] if equal else []
+        notes += [f"shares channels with {', '.join(others)}: change them together"] if others else []
+        yield f"  {name}: {width}" + (f"  # {'; '.join(notes)}" if notes else "")

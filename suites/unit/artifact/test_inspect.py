@@ -73,13 +73,13 @@ def test_a_checkpoint_shows_the_same_layers_as_its_export(legacy_artifacts, tmp_
 def test_an_odd_width_is_named():
     from slimgate.artifact.inspect import _alignment
 
-    assert [_alignment(width, exempt=False) for width in (8, 12, 16, 17)] == [
+    assert [_alignment(width, 8, "") for width in (8, 12, 16, 17)] == [
         "aligned",
         "odd",
         "aligned",
         "odd",
     ]
-    assert _alignment(17, exempt=True) == "exempt"
+    assert _alignment(17, 8, "a reason") == "exempt"
 
 
 @pytest.mark.skipif(why_not_installed("tensorrt-rtx") is not None, reason="tensorrt-rtx is not installed")

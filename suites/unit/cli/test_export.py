@@ -153,7 +153,8 @@ def test_inspect_prints_the_proof(artifacts, capsys):
     assert code == 0
     assert f"int8 {artifacts.int8('x86').shares['int8']:.1%}" in text
     assert "claims int8" in text
-    assert "outputs of the head exempt" in text
+    assert "aligned to 8, 4 exempt" in text
+    assert "output of the head: its width is set by boxes and classes" in " ".join(text.split())
     assert "quantize" in text
 
 

@@ -7,6 +7,7 @@ import torch
 from slimgate.errors import InputError
 from slimgate.flow import Detector, Family
 from slimgate.model import build_module
+from slimgate.model.channels import trace_channels
 from slimgate.model.widths import apply_widths
 from torch import nn
 
@@ -113,3 +114,16 @@ def test_a_block_that_splits_by_its_own_width_says_so() -> None:
     layout = architecture | {"backbone": backbone, "widths": {"model.2.cv1.conv": 96}}
     with pytest.raises(InputError, match=r"model\.2\.cv1\.conv: 96 in place of 128 \(split at positions"):
         build_module(layout, family=Family.ULTRALYTICS, class_count=3)
+
+
+def test_a_depthwise_convolution_of_one_channel_still_follows() -> None:
+    """By its shape it could be any convolution of one channel; its width is still not the architecture's to choose."""
+    architecture = tiny_architecture(Family.ULTRALYTICS)
+    backbone = [list(row) for row in architecture["backbone"]]  # type: ignore[attr-defined]
+    backbone[3] = [-1, 1, "DWConv", [8, 3, 2]]
+    layout = architecture | {"backbone": backbone, "widths": {"model.2.cv3.conv": 1}}
+    module = build_module(layout, family=Family.ULTRALYTICS, class_count=3)
+    graph = trace_channels(module)
+    assert graph.layers["model.3.conv"].kind == "depthwise"
+    assert graph.layers["model.3.conv"].outputs == graph.layers["model.2.cv3.conv"].outputs
+    assert "model.3.conv" not in graph.choosable
