@@ -10,134 +10,18 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from slimgate.flow import Case, Measurement, Status
-from slimgate.gate import (
-    Acceptance,
-    Judgement,
-    Matrix,
-    judge_run,
-    load_floors,
-    load_records,
-    propose_floors,
-    write_records,
-)
-from slimgate.gate.propose import propose_header, split_by_device
-from slimgate.measure import metric_for
+from slimgate.flow import Case, Status
+from slimgate.gate import load_records
 
 from fixtures.goldens import DEVICE, PROVENANCE
-
-FP32 = Case(study="codes", variant="fp32", runtime="onnxruntime")
-INT8 = Case(study="codes", variant="int8", runtime="onnxruntime")
-PRUNED = Case(study="codes", variant="prune30-global", runtime="onnxruntime")
-ENGINE = Case(study="codes", variant="int8", runtime="tensorrt-rtx-sm86")
-CASES = (FP32, INT8, PRUNED, ENGINE)
-REQUIRED = ("map50_95", "recall/qrcode", "size_bytes", "latency_ratio_b1")
-
-ACCURACY = {FP32: 0.900, INT8: 0.896, PRUNED: 0.871}
-SIZES = {FP32: 10_200_000, INT8: 2_850_000, PRUNED: 10_200_000, ENGINE: 12_100_000}
-NONZERO = {FP32: 2_500_000, INT8: 2_500_000, PRUNED: 1_760_000}
-INT8_SHARE = {FP32: 0.0, INT8: 0.97, PRUNED: 0.0}
-RATIO = {FP32: 1.0, INT8: 0.62, PRUNED: 1.0}
-
-
-def measure(case: Case, metric: str, value: float, **more: Any) -> Measurement:
-    provenance = {
-        **PROVENANCE,
-        "lineage": [{"operation": case.variant, "settings": {}}],
-        "calibration_sha256": "d" * 64 if case.variant == "int8" else None,
-        "versions": {"onnxruntime": "1.31.1", "tensorrt-rtx": "1.7.1"},
-    }
-    unit = metric_for(metric).unit
-    return Measurement(case=case, metric=metric, value=value, unit=unit, provenance=provenance, **more)
-
-
-def green_run() -> list[Measurement]:
-    run = [measure(case, "map50_95", value) for case, value in ACCURACY.items()]
-    run += [measure(case, "recall/qrcode", value + 0.05) for case, value in ACCURACY.items()]
-    run += [measure(case, "size_bytes", value) for case, value in SIZES.items()]
-    run += [measure(case, "nonzero_parameters", value) for case, value in NONZERO.items()]
-    run += [measure(case, "int8_share", value) for case, value in INT8_SHARE.items()]
-    run += [
-        measure(
-            case,
-            "latency_ratio_b1",
-            value,
-            device=DEVICE,
-            interval=(value - 0.02, value + 0.02),
-            confidence=0.95,
-        )
-        for case, value in RATIO.items()
-    ]
-    return run
-
-
-@dataclass
-class Plant:
-    """A run that something can be done to."""
-
-    measurements: list[Measurement]
-    cases: tuple[Case, ...] = CASES
-    full: bool = True
-    run_id: str = "next"
-
-    def change(self, case: Case, metric: str, **changes: Any) -> Plant:
-        """Change one measurement; ``provenance`` changes single keys."""
-        index = next(
-            index for index, one in enumerate(self.measurements) if (one.case, one.metric) == (case, metric)
-        )
-        old = self.measurements[index]
-        changes["provenance"] = {**old.provenance, **changes.get("provenance", {})}
-        self.measurements[index] = replace(old, **changes)
-        return self
-
-    def change_all(self, **provenance: Any) -> Plant:
-        """Change the provenance of every measurement."""
-        self.measurements = [
-            replace(one, provenance={**one.provenance, **provenance}) for one in self.measurements
-        ]
-        return self
-
-    def drop(self, case: Case, metric: str | None = None) -> Plant:
-        """Remove one measurement of a case, or all of them."""
-        self.measurements = [
-            one for one in self.measurements if one.case != case or metric not in (None, one.metric)
-        ]
-        return self
+from fixtures.planted import ENGINE, FP32, INT8, PRUNED, Plant, accept_green_run, green_run, judge_plant
 
 
 @pytest.fixture
 def golden(tmp_path: Path) -> Path:
-    """Accept the green run: records by the program, floors by paste."""
-    run, folder = green_run(), tmp_path / "golden"
-    write_records(
-        run, Acceptance(run_id="first", started="2026-11-20T08:00:00Z", git_commit="fedcba"), folder
-    )
-    (folder / "floors").mkdir()
-    split = split_by_device(run)
-    for timed, name in ((False, "codes.toml"), (True, "codes.cpu-amd-epyc-9r14.toml")):
-        text = propose_header("codes", DEVICE if timed else None) + propose_floors(
-            split[timed], today="2026-11-20"
-        )
-        (folder / "floors" / name).write_text(text)
-    return folder
-
-
-def judge_plant(plant: Plant, golden: Path) -> Judgement:
-    return judge_run(
-        plant.measurements,
-        load_floors(golden, "codes", device=DEVICE),
-        load_records(golden, "codes", device=DEVICE),
-        Matrix(
-            cases=plant.cases,
-            full=plant.full,
-            required=REQUIRED,
-            not_proven={ENGINE: "built, not run: no GPU"},
-            run_id=plant.run_id,
-        ),
-    )
+    return accept_green_run(tmp_path / "golden")
 
 
 Fault = Callable[[Plant], Plant]

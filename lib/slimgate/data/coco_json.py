@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,9 @@ def read_coco(path: Path, *, name: str, count: int | None = None, images: Path |
         images: the folder of the images; ``images/`` beside the file, else the file's own folder, when None.
 
     Raises:
-        InputError: not a COCO file, no images, missing or unreadable images, annotations of images or
-            categories that are not there, sizes that contradict the pictures, boxes that are not boxes.
+        InputError: not a COCO file, values of the wrong kind, no images, missing or unreadable images,
+            annotations of images or categories that are not there, sizes that contradict the pictures, boxes
+            that are not boxes.
     """
     document = _read_document(path)
     folder = images or _image_folder(path)
@@ -86,11 +87,7 @@ def _read_document(path: Path) -> dict[str, Any]:
             expected="a COCO instances file: images, annotations, categories",
             action=_ACTION,
         )
-    for key, fields in (
-        ("images", ("id", "file_name", "width", "height")),
-        ("annotations", ("image_id", "category_id", "bbox")),
-        ("categories", ("id", "name")),
-    ):
+    for key, fields in _FIELDS.items():
         require_no_offenders(
             str(path),
             [f"{key}[{i}]" for i, row in enumerate(document[key]) if not _has_fields(row, fields)],
@@ -98,10 +95,54 @@ def _read_document(path: Path) -> dict[str, Any]:
             expected=f"every entry of '{key}' has {', '.join(fields)}",
             action=_ACTION,
         )
+        require_no_offenders(
+            str(path),
+            [
+                f"{key}[{i}] {field} {row[field]!r:.40}"
+                for i, row in enumerate(document[key])
+                for field, (fits, _) in (fields | _OPTIONAL.get(key, {})).items()
+                if field in row and not fits(row[field])
+            ],
+            found="values of the wrong kind",
+            expected=", ".join(
+                f"{field}: {kind}" for field, (_, kind) in (fields | _OPTIONAL.get(key, {})).items() if kind
+            ),
+            action=_ACTION,
+        )
     return dict(document)
 
 
-def _has_fields(row: object, fields: Sequence[str]) -> bool:
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and bool(np.isfinite(value)) and value >= 0
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_anything(value: object) -> bool:
+    return True
+
+
+_WHOLE = (_is_whole, "a whole number")
+_TEXT = (_is_text, "a text")
+_FIELDS: Mapping[str, dict[str, tuple[Callable[[object], bool], str]]] = {
+    "images": {"id": _WHOLE, "file_name": _TEXT, "width": _WHOLE, "height": _WHOLE},
+    # Boxes are held against what a box is, further down.
+    "annotations": {"image_id": _WHOLE, "category_id": _WHOLE, "bbox": (_is_anything, "")},
+    "categories": {"id": _WHOLE, "name": (_is_anything, "")},
+}
+_OPTIONAL: Mapping[str, dict[str, tuple[Callable[[object], bool], str]]] = {
+    "annotations": {"area": (_is_amount, "square pixels")},
+}
+"""What each entry must have and may have, and what kind of value that is."""
+
+
+def _has_fields(row: object, fields: Iterable[str]) -> bool:
     return isinstance(row, dict) and all(field in row for field in fields)
 
 

@@ -158,6 +158,18 @@ COCO_FAULTS: dict[str, tuple[Edit, str]] = {
         r"image sizes differ: 0001\.jpg \(640×48 annotated, the file 64×48\)",
     ),
     "same id twice": (lambda d: d["images"][0].update(id=2), "image ids used more than once: 2"),
+    "image id no number": (
+        lambda d: d["images"][0].update(id="first"),
+        r"values of the wrong kind: images\[0\] id 'first'\n  expected: id: a whole number, file_name: a text",
+    ),
+    "width no number": (lambda d: d["images"][2].update(width=None), r"wrong kind: images\[2\] width None"),
+    "file name no text": (lambda d: d["images"][1].update(file_name=5), r"images\[1\] file_name 5"),
+    "category id no number": (lambda d: d["categories"][0].update(id="x"), r"categories\[0\] id 'x'"),
+    "image id a list": (
+        lambda d: d["annotations"][3].update(image_id=[1]),
+        r"annotations\[3\] image_id \[1\]\n  expected: .*area: square pixels",
+    ),
+    "area no number": (lambda d: d["annotations"][0].update(area="big"), r"annotations\[0\] area 'big'"),
 }
 
 
