@@ -24,7 +24,16 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "protocol": ("conf", "iou", "max_det", "multi_label", "deployed_conf", "match_iou"),
     "measure": ("threads", "rounds", "rounds_batch32", "pictures"),
     "gate": ("required",),
-    "variant": ("name", "weights", "operations", "precision", "runtimes", "batches", "compute_capability", "about"),
+    "variant": (
+        "name",
+        "weights",
+        "operations",
+        "precision",
+        "runtimes",
+        "batches",
+        "compute_capability",
+        "about",
+    ),
 }
 
 DEVICE = "device"
