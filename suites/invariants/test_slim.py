@@ -94,6 +94,11 @@ def test_widths_are_multiples_and_never_more_nor_none(
         else:
             assert min(multiple, len(group.channels)) <= left <= len(group.channels)
             assert left % multiple == 0 or left == len(group.channels)
+    # Rounded up, never down: no more goes than was asked for.
+    parts = [graph.free] if given["scope"] == "global" else [(group,) for group in graph.free]
+    for part in parts:
+        channels = [channel for group in part for channel in group.channels]
+        assert sum(channel not in kept for channel in channels) <= ratio * len(channels) + 1e-6
     # Channels that stay are the ones that the weights come from, and what is odd or exempt is said by name.
     widths = {
         name: layer.out_channels
