@@ -42,9 +42,12 @@ operations (applied in the order given, each recorded in the new checkpoint's li
                                      stay, the accuracy is gone until finetune follows. Setting: activation
   transfer-head:SEED                 a legacy anchor detector's backbone and neck under a new anchor-free head, which
                                      finetune or sparsify then trains; a legacy detector cannot be trained otherwise
+  recalibrate[:IMAGES][,data=codes]  batch norms' statistics anew from so many training pictures (640): after slim,
+                                     which changes what arrives, and wherever evaluation is far worse than training
 settings of operations that train (sparsify, finetune), with their defaults:
   learning_rate=0.001 final_rate=0.02 (sparsify: 0.1) warmup=0.5 batch=16 mosaic=0.25 plain_epochs=3 seed=0
   average=0.9999 (sparsify: 0.999)   highest decay per step of the averaged weights, which are what is kept
+  statistics=0 (sparsify: 640)       pictures that batch norms' statistics are computed from after every epoch
   data=codes|DATA.yaml images=0 val_images=0 (0: all) precision=bf16|fp32 workers=1 threads=0 (0: every core)
   keep=map|f1|last                   which epoch goes on: best mAP50-95 (finetune), best F1, last (sparsify)
 
@@ -56,6 +59,7 @@ examples:
   slimgate compress codes.safetensors --op sparsify:0.5,epochs=12 -o codes-sparse --run runs/sparse
   slimgate compress codes-sparse.safetensors --op slim:flops=0.18 --op finetune:30 -o codes-slim --run runs/slim
   slimgate compress codes-slim.safetensors --op finetune:30,teacher=codes.safetensors -o codes-taught
+  slimgate compress codes-sparse.safetensors --op slim:flops=0.3 --op recalibrate:640 -o codes-slim
   slimgate compress codes.safetensors --op swap-activation:relu --op finetune:12 -o codes-relu
   slimgate compress old-yolov5.pt --op transfer-head:0 --op finetune:12,data=data.yaml -o new
   slimgate compress codes-slim.safetensors --op rederive:codes.safetensors --op finetune:30 -o codes-nas

@@ -169,6 +169,8 @@ OPERATION = Operation(
             meaning="2 (2 x 2, stride 2) or 4 (4 x 4, stride 2, padding 1)",
         ),
     },
-    successors=frozenset({"align", "finetune", "prune", "prune24", "slim", "sparsify", "swap-activation"}),
+    successors=frozenset(
+        {"align", "finetune", "prune", "prune24", "recalibrate", "slim", "sparsify", "swap-activation"}
+    ),
     apply=deconvolve,
 )

@@ -59,11 +59,19 @@ OPERATION = Operation(
             default=1.0,
             meaning="weight of what the teacher says, beside the labels",
         ),
-        **training_settings(learning_rate=0.001, final_rate=0.02, average=0.9999, keep="map"),
+        **training_settings(learning_rate=0.001, final_rate=0.02, average=0.9999, statistics=0, keep="map"),
     },
     successors=frozenset(
         {
-            *("align", "deconv", "finetune", "prune", "prune24", "rederive", "slim", "sparsify"),
+            "align",
+            "deconv",
+            "finetune",
+            "prune",
+            "prune24",
+            "recalibrate",
+            "rederive",
+            "slim",
+            "sparsify",
             "swap-activation",
         }
     ),

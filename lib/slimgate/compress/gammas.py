@@ -81,6 +81,16 @@ def gamma_sparsity(detector: Detector) -> GammaSparsity:
     Raises:
         InputError: it has no batch norms, such as one whose convolutions were fused.
     """
+    refuse_without_norms(detector)
+    return measure_gammas(detector.module)
+
+
+def refuse_without_norms(detector: Detector) -> None:
+    """Refuse a detector without batch norms.
+
+    Raises:
+        InputError: it has none, such as one whose convolutions were fused.
+    """
     if not prunable_norms(detector.module):
         raise InputError(
             f"batch norms of {detector.name}",
@@ -88,7 +98,6 @@ def gamma_sparsity(detector: Detector) -> GammaSparsity:
             expected="a network with batch norms: their scales rank its channels",
             action="use a checkpoint from before its convolutions were fused",
         )
-    return measure_gammas(detector.module)
 
 
 def measure_gammas(module: nn.Module) -> GammaSparsity:

@@ -128,8 +128,10 @@ OPERATION = Operation(
             read=read_ratio, default=0.3, meaning="share of the run over which the pull rises from 0"
         ),
         # The last epoch: the best ones by accuracy are those that are not sparse yet.
-        **training_settings(epochs=10, learning_rate=0.001, final_rate=0.1, average=0.999, keep="last"),
+        **training_settings(
+            epochs=10, learning_rate=0.001, final_rate=0.1, average=0.999, statistics=640, keep="last"
+        ),
     },
-    successors=frozenset({"finetune", "slim", "sparsify", "swap-activation"}),
+    successors=frozenset({"finetune", "recalibrate", "slim", "sparsify", "swap-activation"}),
     apply=sparsify,
 )

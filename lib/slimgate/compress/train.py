@@ -36,6 +36,8 @@ class TrainSettings:
         mosaic: share of the pictures shown four in one, until the last ``plain_epochs``.
         plain_epochs: epochs at the end without mosaic.
         average: highest decay per step of the averaged weights, which are what is kept.
+        statistics: training pictures that batch norms' statistics are computed from after every epoch; 0: averages
+            over the last steps, which weights that move quickly outrun.
         workers: processes that prepare batches.
         threads: threads of the arithmetic; 0: as many as there are cores.
     """
@@ -51,6 +53,7 @@ class TrainSettings:
     mosaic: float = 0.25
     plain_epochs: int = 3
     average: float = 0.9999
+    statistics: int = 0
     workers: int = 1
     threads: int = 0
 
@@ -154,6 +157,7 @@ def _train(
     trainer.model = trainable_module(module, half=settings.half)
     trainer.state, trainer.after_epoch, trainer.after_step = run.state(), keep, step or (lambda *_: None)
     trainer.recipes, trainer.loader_workers = recipes, settings.workers
+    trainer.statistics = settings.statistics
     trainer.threads = settings.threads
     trainer.plain_epochs, trainer.highest_average = settings.plain_epochs, settings.average
     trainer.listen()

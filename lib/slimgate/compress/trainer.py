@@ -13,6 +13,7 @@ What is ours is added by overriding, not by copying:
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import random
 import time
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from slimgate.compress.recalibrate import recompute_statistics
 from slimgate.compress.recipe import Recipe
 from slimgate.errors import InputError
 from slimgate.model import ultralytics_env  # noqa: F401 - sets the environment before ultralytics loads
@@ -107,6 +109,8 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         loader_workers: processes that prepare batches; ultralytics would use none on a CPU.
         threads: threads of the arithmetic; 0: as many as there are cores.
         plain_epochs: epochs at the end without mosaic.
+        statistics: training pictures that the averaged weights' batch norms take their statistics from before
+            every validation; 0: averages over the last steps, as usual.
         highest_average: upper bound of the decay of the averaged weights.
     """
 
@@ -117,6 +121,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
     loader_workers: int
     threads: int
     plain_epochs: int
+    statistics: int
     highest_average: float
     _started = 0.0
     _steps = 0
@@ -184,6 +189,14 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         """Report how far the epoch is."""
         self._steps += 1
         self.after_step(self.epoch + 1, self._steps, len(self.train_loader))
+
+    def validate(self) -> Any:
+        """Validate the averaged weights, after their statistics were computed anew where that is asked for."""
+        if self.statistics:
+            batches = -(-self.statistics // self.batch_size)
+            pictures = itertools.islice(self.train_loader, batches)
+            recompute_statistics(self.ema.ema, (self.preprocess_batch(batch)["img"] for batch in pictures))
+        return super().validate()
 
     def hand_over(self) -> None:
         """Add the epoch to the curve and pass averaged weights, curve and state on."""

@@ -23,7 +23,13 @@ from slimgate.flow import Detector, Json
 
 
 def training_settings(
-    *, epochs: Json = REQUIRED, learning_rate: float, final_rate: float, average: float, keep: str
+    *,
+    epochs: Json = REQUIRED,
+    learning_rate: float,
+    final_rate: float,
+    average: float,
+    statistics: int,
+    keep: str,
 ) -> dict[str, Setting]:
     """Return the settings, with the defaults that differ between operations."""
     return {
@@ -44,6 +50,11 @@ def training_settings(
         "plain_epochs": Setting(read=read_count(0), default=3, meaning="epochs without mosaic at the end"),
         "average": Setting(
             read=read_ratio, default=average, meaning="highest decay per step of the averaged weights"
+        ),
+        "statistics": Setting(
+            read=read_count(0),
+            default=statistics,
+            meaning="pictures that batch norms' statistics are computed from after every epoch; 0: the last steps'",
         ),
         "data": Setting(
             read=read_text,
@@ -117,6 +128,6 @@ def apply_training(
 def _train_settings(settings: Mapping[str, Any]) -> TrainSettings:
     same = ("epochs", "batch", "learning_rate", "final_rate", "warmup", "seed", "mosaic", "plain_epochs")
     return TrainSettings(
-        **{key: settings[key] for key in (*same, "average", "workers", "threads")},
+        **{key: settings[key] for key in (*same, "average", "statistics", "workers", "threads")},
         half=settings["precision"] == "bf16",
     )

@@ -20,7 +20,7 @@ from slimgate.model import hash_weights, load_detector
 
 from fixtures.detectors import CLASS_NAMES, tiny_architecture
 
-SETTINGS = TrainSettings(epochs=2, batch=4, mosaic=0.5, plain_epochs=1, workers=0, threads=1)
+SETTINGS = TrainSettings(epochs=2, batch=4, mosaic=0.5, plain_epochs=1, statistics=4, workers=0, threads=1)
 
 
 def _detector() -> Detector:
