@@ -359,7 +359,7 @@ def test_a_slim_variant_says_how_it_came_to_be(project, tiny_detector):
     assert slim["controls"] == {"dense": "retrained"}
     assert run.run["trainings"] == {slim["training"]: {"stages": [stages]}}
     assert run.cases["tiny/retrained@onnxruntime"]["training"] == slim["training"]
-    assert slim["widths"]["model.0.conv"] == [8, 4]
+    assert [8, 4] in slim["widths"].values()
     assert not {"training", "widths", "controls"} & set(run.cases["tiny/fp32@torch"])
 
 
