@@ -99,7 +99,8 @@ def _resize_convolution(layer: nn.Conv2d | nn.ConvTranspose2d, incoming: int, ou
         return
     kept_bias = layer.bias if outgoing == layer.out_channels else None
     if is_depthwise(layer):
-        layer.groups, layer.was_depthwise = incoming, True
+        layer.groups = incoming
+        setattr(layer, "was_depthwise", True)  # noqa: B010 - torch types every attribute of a module as a module
     layer.in_channels, layer.out_channels = incoming, outgoing
     turned = isinstance(layer, nn.ConvTranspose2d)
     rows, columns = (incoming, outgoing) if turned else (outgoing, incoming)
