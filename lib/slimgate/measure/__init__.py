@@ -2,6 +2,7 @@
 
 from slimgate.measure.accuracy import COCO_NUMBERS, CocoResult, evaluate_coco
 from slimgate.measure.confusion import ClassCounts, Confusion, confusion_at
+from slimgate.measure.curves import CONFIDENCES, ConfidenceCurves, confidence_curves, curves_protocol
 from slimgate.measure.environment import device_key, environment
 from slimgate.measure.evaluate import Evaluation, evaluate_runner
 from slimgate.measure.metrics import METRICS, Metric, metric_for
@@ -20,9 +21,11 @@ from slimgate.measure.stages import StageTimes, measure_stages, summarise_stages
 __all__ = [
     "CANDIDATE_SETS",
     "COCO_NUMBERS",
+    "CONFIDENCES",
     "METRICS",
     "ClassCounts",
     "CocoResult",
+    "ConfidenceCurves",
     "Confusion",
     "Evaluation",
     "Metric",
@@ -33,8 +36,10 @@ __all__ = [
     "ScoreShift",
     "StageTimes",
     "compare_predictions",
+    "confidence_curves",
     "confusion_at",
     "control",
+    "curves_protocol",
     "device_key",
     "environment",
     "evaluate_coco",

@@ -150,18 +150,44 @@ def match_greedily(overlaps: npt.NDArray[np.floating[Any]], iou: float) -> npt.N
     return taken
 
 
-def _count_class(sample: Sample, found: Detections, label: int, iou: float) -> ClassCounts:
+@dataclass(frozen=True, kw_only=True)
+class SortedOut:
+    """What the detections of one class in one image are, in their order.
+
+    Attributes:
+        boxes: ``(n, 4)`` of the detections, xyxy pixels.
+        objects: ``(m, 4)`` of the objects, crowd regions not among them.
+        overlaps: ``(n, m)`` IoU.
+        hits: ``(n,)`` whether it took an object.
+        false: ``(n,)`` whether it took none and lies in no crowd region.
+    """
+
+    boxes: npt.NDArray[np.float64]
+    objects: npt.NDArray[np.float64]
+    overlaps: npt.NDArray[np.float64]
+    hits: npt.NDArray[np.bool_]
+    false: npt.NDArray[np.bool_]
+
+
+def sort_detections(sample: Sample, found: Detections, label: int, iou: float) -> SortedOut:
+    """Return which detections of a class found an object, and which are false; see ``confusion_at``."""
     mine = sample.classes == label
     objects = sample.boxes[mine & ~sample.crowd]
     crowds = sample.boxes[mine & sample.crowd]
     boxes = found.boxes[found.classes == label].astype(np.float64)
     overlaps = box_iou(boxes, objects)
-    matched = match_greedily(overlaps, iou)
-    hits = int((matched >= 0).sum())
-    false = boxes[matched < 0]
-    if len(false) and len(crowds):
-        areas = np.maximum(box_areas(false), np.finfo(np.float64).tiny)
-        false = false[(intersections(false, crowds) / areas[:, None]).max(axis=1) < iou]
+    hits = match_greedily(overlaps, iou) >= 0
+    false = ~hits
+    if false.any() and len(crowds):
+        areas = np.maximum(box_areas(boxes), np.finfo(np.float64).tiny)
+        false &= (intersections(boxes, crowds) / areas[:, None]).max(axis=1) < iou
+    return SortedOut(boxes=boxes, objects=objects, overlaps=overlaps, hits=hits, false=false)
+
+
+def _count_class(sample: Sample, found: Detections, label: int, iou: float) -> ClassCounts:
+    sorted_out = sort_detections(sample, found, label, iou)
+    boxes, objects, overlaps = sorted_out.boxes, sorted_out.objects, sorted_out.overlaps
+    hits = int(sorted_out.hits.sum())
     misses = partial = 0
     if len(objects):
         missed = overlaps.max(axis=0, initial=0) < iou
@@ -171,7 +197,7 @@ def _count_class(sample: Sample, found: Detections, label: int, iou: float) -> C
     return ClassCounts(
         instances=len(objects),
         tp=hits,
-        fp=len(false),
+        fp=int(sorted_out.false.sum()),
         fn=len(objects) - hits,
         misses=misses,
         partial=partial,

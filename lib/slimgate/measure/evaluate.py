@@ -10,6 +10,7 @@ from slimgate.data import Dataset
 from slimgate.detect import Detections, Protocol
 from slimgate.measure.accuracy import CocoResult, evaluate_coco
 from slimgate.measure.confusion import Confusion, confusion_at
+from slimgate.measure.curves import ConfidenceCurves, confidence_curves, curves_protocol
 from slimgate.measure.predict import ImageRunner, Progress, iterate_predictions
 from slimgate.measure.stages import StageTimes, summarise_stages
 
@@ -21,6 +22,7 @@ class Evaluation:
     Attributes:
         coco: COCO's numbers over all detections down to the protocol's confidence.
         confusion: counts at the deployed confidence.
+        curves: precision, recall and F1 against confidence.
         stages: median times per image.
         deployed: detections at the deployed confidence, one per image, original pixels.
         everything: detections down to the protocol's confidence, one per image.
@@ -28,15 +30,17 @@ class Evaluation:
 
     coco: CocoResult
     confusion: Confusion
+    curves: ConfidenceCurves
     stages: StageTimes
     deployed: Sequence[Detections]
     everything: Sequence[Detections]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the ``accuracy``, ``confusion`` and ``stages`` parts of a case record."""
+        """Return the ``accuracy``, ``confusion``, ``curves`` and ``stages`` parts of a case record."""
         return {
             "accuracy": self.coco.to_json(),
             "confusion": self.confusion.to_json(),
+            "curves": self.curves.to_json(),
             "stages": self.stages.to_json(),
         }
 
@@ -64,14 +68,16 @@ def evaluate_runner(
     predictions = []
     paths = [sample.path for sample in dataset.samples]
     # The deployed protocol goes first: its suppression is what a user waits for, so it is the one that is timed.
-    for prediction in iterate_predictions(runner, paths, [protocol.deployed(), protocol], batch=batch):
+    protocols = [protocol.deployed(), protocol, curves_protocol(protocol)]
+    for prediction in iterate_predictions(runner, paths, protocols, batch=batch):
         predictions.append(prediction)
         if progress is not None:
             progress(1)
-    deployed, everything = zip(*(prediction.detections for prediction in predictions), strict=True)
+    deployed, everything, down = zip(*(prediction.detections for prediction in predictions), strict=True)
     return Evaluation(
         coco=evaluate_coco(dataset, everything),
         confusion=confusion_at(dataset, deployed, conf=protocol.deployed_conf, iou=protocol.match_iou),
+        curves=confidence_curves(dataset, down, iou=protocol.match_iou),
         stages=summarise_stages(predictions),
         deployed=deployed,
         everything=everything,

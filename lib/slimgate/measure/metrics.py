@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,6 +35,7 @@ _MEANINGS = (
     ("precision", "fraction", True, "share of detections at the deployed confidence that are right"),
     ("recall", "fraction", True, "share of objects found at the deployed confidence, all classes"),
     ("f1", "fraction", True, "harmonic mean of precision and recall at the deployed confidence"),
+    ("best_f1", "fraction", True, "highest F1 over all classes at any confidence from 0.01 to 0.99"),
     ("miss_rate", "fraction", False, "share of objects without a detection at the deployed confidence"),
     ("misses", "count", False, "objects without a detection at the deployed confidence"),
     ("false_detections", "count", False, "detections at the deployed confidence that match no object"),
@@ -59,21 +62,50 @@ _MEANINGS = (
     ("build_s", "seconds", False, "export or engine build"),
 )
 
+OF_A_SET = (
+    "map50_95",
+    "map50",
+    "map75",
+    "precision",
+    "recall",
+    "f1",
+    "best_f1",
+    "miss_rate",
+    "misses",
+    "false_detections",
+    "partial",
+)
+"""Metrics that exist for every further evaluation set as well, as ``<metric>[<set>]``."""
+
+_OTHER_SET = re.compile(r"(?P<metric>.+?)\[(?P<set>[^\[\]]+)\]")
+
 METRICS: Mapping[str, Metric] = {
     name: Metric(name=name, unit=unit, higher_is_better=better, meaning=meaning)
     for name, unit, better, meaning in _MEANINGS
 }
-"""Metrics by name; ``recall/<class>`` exists besides for every class, see ``metric_for``."""
+"""Metrics by name; ``recall/<class>`` and ``<metric>[<set>]`` exist besides, see ``metric_for``."""
+
+
+def name_of_set(metric: str, name: str) -> str:
+    """Return the name of a metric on a further evaluation set: ``map50_95[codes:test]``."""
+    return f"{metric}[{name}]"
 
 
 def metric_for(name: str) -> Metric:
-    """Return the metric of a name; ``recall/<class>`` is the recall of one class at the deployed confidence.
+    """Return the metric of a name.
+
+    ``recall/<class>`` is the recall of one class at the deployed confidence; ``map50_95[codes:test]`` and the like
+    are of a further evaluation set.
 
     Raises:
         UsageError: there is no such metric; names the nearest and lists all.
     """
     if name in METRICS:
         return METRICS[name]
+    other = _OTHER_SET.fullmatch(name)
+    if other is not None and (other["metric"] in OF_A_SET or other["metric"].startswith(_PER_CLASS)):
+        metric = metric_for(other["metric"])
+        return dataclasses.replace(metric, name=name, meaning=f"{metric.meaning}, on {other['set']}")
     label = name.removeprefix(_PER_CLASS)
     if name.startswith(_PER_CLASS) and label:
         return Metric(
@@ -82,4 +114,4 @@ def metric_for(name: str) -> Metric:
             higher_is_better=True,
             meaning=f"share of '{label}' objects found at the deployed confidence",
         )
-    raise unknown_name("metric", name, [*METRICS, f"{_PER_CLASS}<class>"])
+    raise unknown_name("metric", name, [*METRICS, f"{_PER_CLASS}<class>", "<metric>[<set>]"])

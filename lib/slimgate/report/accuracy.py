@@ -14,6 +14,7 @@ from slimgate.report.numbers import (
     show_percent,
 )
 from slimgate.report.rows import Row
+from slimgate.report.sets import FIRST_SET, part_of
 from slimgate.report.table import Cell, Column, Table, number_cell, text_cell
 
 COCO_NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -39,14 +40,15 @@ _COUNTED = (
     Column(title="Precision", hint="TP / (TP + FP)"),
     Column(title="Recall", hint="TP / objects"),
     Column(title="F1", hint="harmonic mean of precision and recall"),
+    Column(title="Misses", hint="objects that no detection of their class overlaps by the matching IoU"),
     Column(
         title="Miss rate",
         hint="share of the objects that no detection of their class overlaps by the matching IoU",
     ),
     Column(title="Partial", hint="missed objects that a detection of their class covers only in part"),
 )
-_COUNTED_KEYS = ("instances", "tp", "fp", "fn", "precision", "recall", "f1", "miss_rate", "partial")
-_WHOLE_KEYS = ("instances", "tp", "fp", "fn", "partial")
+_COUNTED_KEYS = ("instances", "tp", "fp", "fn", "precision", "recall", "f1", "misses", "miss_rate", "partial")
+_WHOLE_KEYS = ("instances", "tp", "fp", "fn", "misses", "partial")
 
 
 def coco_table(rows: Sequence[Row]) -> Table | None:
@@ -68,35 +70,46 @@ def coco_table(rows: Sequence[Row]) -> Table | None:
     )
 
 
-def totals_table(rows: Sequence[Row]) -> Table | None:
-    """Return the counts over all classes of every case, or None."""
-    counted = [row for row in rows if row.record.get("confusion")]
+def totals_table(rows: Sequence[Row], name: str = FIRST_SET) -> Table | None:
+    """Return the counts over all classes of every case on one set, or None."""
+    counted = [row for row in rows if part_of(row, name).get("confusion")]
     if not counted:
         return None
+    shift = Column(
+        title="Score shift", hint="mean score of matched detections minus that of FP32 on the same runtime"
+    )
+    average = [
+        Column(title="mAP50-95", hint="COCO average precision, IoU .50 to .95"),
+        Column(title="mAP50", hint="COCO average precision at IoU .50"),
+    ]
+    first = name == FIRST_SET
     return Table(
-        caption="All classes together",
+        caption=_on_set("All classes together", name),
         columns=[
             Column(title="Case", numeric=False),
+            *([] if first else average),
             *_COUNTED,
-            Column(
-                title="Score shift",
-                hint="mean score of matched detections minus that of FP32 on the same runtime",
-            ),
+            *([shift] if first else []),
         ],
         rows=[
             [
                 text_cell(row.name),
-                *_counted_cells(row.record["confusion"].get("all", {})),
-                number_cell(row.number("score_shift", "mean"), show_change),
+                *([] if first else _average_cells(part_of(row, name))),
+                *_counted_cells(part_of(row, name)["confusion"].get("all", {})),
+                *([number_cell(row.number("score_shift", "mean"), show_change)] if first else []),
             ]
             for row in counted
         ],
     )
 
 
-def class_tables(rows: Sequence[Row]) -> list[tuple[Row, Table]]:
-    """Return a table per case, a line per class."""
-    return [(row, _class_table(row)) for row in rows if row.record.get("confusion", {}).get("per_class")]
+def class_tables(rows: Sequence[Row], name: str = FIRST_SET) -> list[tuple[Row, Table]]:
+    """Return a table per case on one set, a line per class."""
+    return [
+        (row, _class_table(row, name))
+        for row in rows
+        if part_of(row, name).get("confusion", {}).get("per_class")
+    ]
 
 
 def size_table(rows: Sequence[Row]) -> Table | None:
@@ -187,27 +200,37 @@ def list_thresholds(rows: Sequence[Row]) -> list[str]:
     return sorted(names, key=float)
 
 
-def _class_table(row: Row) -> Table:
-    confusion = row.record["confusion"]
-    average = row.record.get("accuracy", {}).get("per_class", {})
+def _average_cells(part: Mapping[str, Any]) -> list[Cell]:
+    coco = part.get("accuracy", {}).get("coco", {})
+    return [number_cell(coco.get(key), show_fraction) for key in ("AP", "AP50")]
 
-    def line(name: str, counts: Mapping[str, Any], ap: float | None, ap50: float | None) -> list[Cell]:
+
+def _on_set(caption: str, name: str) -> str:
+    return caption if name == FIRST_SET else f"{caption}, {name}"
+
+
+def _class_table(row: Row, name: str) -> Table:
+    part = part_of(row, name)
+    confusion = part["confusion"]
+    average = part.get("accuracy", {}).get("per_class", {})
+
+    def line(label: str, counts: Mapping[str, Any], ap: float | None, ap50: float | None) -> list[Cell]:
         return [
-            text_cell(name),
+            text_cell(label),
             number_cell(ap, _three_digits),
             number_cell(ap50, _three_digits),
             *_counted_cells(counts),
         ]
 
     rows = [
-        line(name, counts, average.get(name, {}).get("ap"), average.get(name, {}).get("ap50"))
-        for name, counts in confusion["per_class"].items()
+        line(label, counts, average.get(label, {}).get("ap"), average.get(label, {}).get("ap50"))
+        for label, counts in confusion["per_class"].items()
     ]
     if confusion.get("all"):
-        overall = row.number("accuracy", "coco", "AP"), row.number("accuracy", "coco", "AP50")
-        rows.append(line("all classes", confusion["all"], *overall))
+        coco = part.get("accuracy", {}).get("coco", {})
+        rows.append(line("all classes", confusion["all"], coco.get("AP"), coco.get("AP50")))
     return Table(
-        caption=f"{row.name} by class",
+        caption=_on_set(f"{row.name} by class", name),
         columns=[
             Column(title="Class", numeric=False),
             Column(title="AP", hint="IoU .50 to .95"),

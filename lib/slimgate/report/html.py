@@ -11,10 +11,12 @@ from markupsafe import Markup
 
 from slimgate.flow import Status, Verdict
 from slimgate.gate import RunFiles
-from slimgate.report import accuracy, plots, provenance, sizes, times
+from slimgate.report import accuracy, confidence, plots, provenance, sizes, slim, times, training
+from slimgate.report.attribution import attribution_table
 from slimgate.report.overview import deployed_confidence, main_table, summarise_run
 from slimgate.report.panels import list_pictures
 from slimgate.report.rows import Row, baseline_row, list_rows, sort_worst_first
+from slimgate.report.sets import list_sets
 from slimgate.report.tradeoff import tradeoff_plots
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -68,6 +70,18 @@ def _context(files: RunFiles, rows: list[Row]) -> dict[str, Any]:
         "totals": accuracy.totals_table(rows),
         "conf": deployed_confidence(rows),
         "class_tables": class_tables,
+        "other_sets": [
+            (name, accuracy.totals_table(rows, name), accuracy.class_tables(rows, name))
+            for name in list_sets(rows)[1:]
+        ],
+        "best_f1": confidence.confidence_table(rows),
+        "f1_plots": confidence.variant_plots(rows),
+        "curve_plots": confidence.case_plots(rows),
+        "slim": slim.slim_table(rows),
+        "widths": slim.list_widths(rows),
+        "attribution": attribution_table(files.run, rows),
+        "epochs": training.epochs_table(files.run, rows),
+        "trainings": training.list_trainings(files.run, rows),
         "classes_open": len(files.run["class_names"]) <= _FEW_CLASSES,
         "iou_plots": plots.iou_plots(rows),
         "iou": accuracy.iou_table(rows),

@@ -19,6 +19,22 @@ _NUMBER, _RATIO, _WHOLE, _TEXT, _ANYTHING = "number", "ratio", "whole", "text", 
 _BOX = [_NUMBER, _NUMBER, _NUMBER, _NUMBER]
 _PAIR = {"ratio": _RATIO, "interval": [_RATIO, _RATIO]}
 _COUNTS = {_ANY: _NUMBER}
+_ACCURACY = {
+    "coco": _COUNTS,
+    "ap_by_iou": _COUNTS,
+    "per_class": {_ANY: _COUNTS},
+    "images": _NUMBER,
+}
+_CONFUSION = {"conf": _NUMBER, "iou": _NUMBER, "per_class": {_ANY: _COUNTS}, "all": _COUNTS}
+_RATE_NAMES = ("precision", "recall", "f1")
+_RATES = {_ANY: [_NUMBER]}
+_CURVES = {
+    "iou": _NUMBER,
+    "conf": [_NUMBER],
+    "best_f1": _COUNTS,
+    "per_class": {_ANY: _RATES},
+    "all": _RATES,
+}
 _CASE_SHAPE: dict[str, Any] = {
     "variant": _TEXT,
     "runtime": _TEXT,
@@ -35,13 +51,20 @@ _CASE_SHAPE: dict[str, Any] = {
         _ANY: _ANYTHING,
     },
     "model": {"weights_sha256": _TEXT, _ANY: _NUMBER},
-    "accuracy": {
-        "coco": _COUNTS,
-        "ap_by_iou": _COUNTS,
-        "per_class": {_ANY: _COUNTS},
-        "images": _NUMBER,
+    "accuracy": _ACCURACY,
+    "confusion": _CONFUSION,
+    "curves": _CURVES,
+    "also": {
+        _ANY: {
+            "dataset": {"name": _TEXT, "images": _NUMBER, "sha256": _TEXT},
+            "accuracy": _ACCURACY,
+            "confusion": _CONFUSION,
+            "curves": _CURVES,
+        }
     },
-    "confusion": {"conf": _NUMBER, "iou": _NUMBER, "per_class": {_ANY: _COUNTS}, "all": _COUNTS},
+    "training": _TEXT,
+    "controls": {_ANY: _TEXT},
+    "widths": {_ANY: [_NUMBER, _NUMBER]},
     "latency": {_ANY: {"baseline": _TEXT, "control": _PAIR, **_PAIR, _ANY: _ANYTHING}},
     "stages": _COUNTS,
     "parity": {"reference": _TEXT, _ANY: _NUMBER},
@@ -59,6 +82,20 @@ _RUN_SHAPE: dict[str, Any] = {
             "width": _NUMBER,
             "height": _NUMBER,
             "ground_truth": [{"class": _WHOLE, "box": _BOX, "crowd": _ANYTHING}],
+        }
+    },
+    "trainings": {
+        _ANY: {
+            "stages": [
+                {
+                    "operation": _TEXT,
+                    "epochs_done": _NUMBER,
+                    "data": {_ANY: {"set": _TEXT, "digest": _TEXT, "images": _NUMBER, _ANY: _ANYTHING}},
+                    "kept": {"epoch": _NUMBER, _ANY: _ANYTHING},
+                    "curve": [_COUNTS],
+                    _ANY: _ANYTHING,
+                }
+            ]
         }
     },
     _ANY: _ANYTHING,
@@ -101,6 +138,9 @@ def load_checked(directory: Path) -> RunFiles:
         odd = [repr(name) for name in thresholds if not _THRESHOLD.match(name)]
         if odd:
             raise _broken(path, f"accuracy.ap_by_iou: {name_offenders(odd)} is no threshold")
+        ragged = [name for name, part in _parts(record) if "curves" in part and _is_ragged(part["curves"])]
+        if ragged:
+            raise _broken(path, f"{name_offenders(ragged)}: not one value of each rate for each confidence")
         classes = {one["class"] for shown in record.get("pictures", {}).values() for one in shown}
         _refuse_unknown_classes(path, classes, files.run)
     for entry in files.run.get("pictures", {}).values():
@@ -137,6 +177,20 @@ def _complaints(value: Any, shape: Any, where: str) -> Iterator[str]:
         yield f"{where}: {_short(value)} is no whole number"
     elif shape == _TEXT and not isinstance(value, str):
         yield f"{where}: {_short(value)} is no text"
+
+
+def _parts(record: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the curves' place and the part of the record that they are in, for every evaluation set."""
+    yield "curves", record
+    for name, part in record.get("also", {}).items():
+        yield f"also.{name}.curves", part
+
+
+def _is_ragged(curves: Mapping[str, Any]) -> bool:
+    if not {"conf", "per_class", "all"} <= set(curves):
+        return True
+    rates = [curves["all"], *curves["per_class"].values()]
+    return any(len(one.get(rate, ())) != len(curves["conf"]) for one in rates for rate in _RATE_NAMES)
 
 
 def _refuse_complaints(path: Path, complaints: Iterator[str]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from slimgate.flow import Verdict
 from slimgate.gate import RunFiles
+from slimgate.report.attribution import attribution_table
 from slimgate.report.overview import Headline, main_table, summarise_run
-from slimgate.report.rows import list_rows
+from slimgate.report.rows import Row, list_rows
+from slimgate.report.slim import slim_table
 from slimgate.report.table import Cell, Table
 
 MOST_BYTES = 900_000
@@ -27,6 +29,7 @@ def render_markdown(files: RunFiles) -> str:
         " · ".join(f"**{count}** {name}" for name, count, _, _ in headline.counts if count) or "no verdicts",
         table_markdown(main_table(rows)),
         _notes(files),
+        *_slimming(files, rows),
     ]
     loud = [one for one in files.judgement.worst_first if one.status.is_red or one.status.value == "STALE"]
     return "\n\n".join([*blocks, *_messages(loud, MOST_BYTES - _size(blocks))]) + "\n"
@@ -67,6 +70,19 @@ def _notes(files: RunFiles) -> str:
         "Everything else (classes, sizes, engines, pictures side by side, provenance) is in "
         "[report.html](report.html), beside this file in the run directory."
     )
+
+
+def _slimming(files: RunFiles, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the table against the original and the gains over controls, where anything was slimmed."""
+    smaller = slim_table(rows)
+    if smaller is not None:
+        yield "### Smaller and faster"
+        yield table_markdown(smaller)
+        yield "÷ is how many times smaller or faster than the FP32 original in the same runtime."
+    gains = attribution_table(files.run, rows)
+    if gains is not None:
+        yield "### What the gain is owed to"
+        yield table_markdown(gains)
 
 
 def _messages(verdicts: Iterable[Verdict], room: int) -> Iterator[str]:

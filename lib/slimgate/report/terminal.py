@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from slimgate.gate import RunFiles
+from slimgate.report.attribution import UNATTRIBUTED, attribution_table
 from slimgate.report.overview import Headline, main_table, summarise_run
 from slimgate.report.rows import Row, list_rows
+from slimgate.report.slim import slim_table
 from slimgate.report.table import Cell
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ def print_run(files: RunFiles, console: Console) -> None:
     rows = list_rows(files)
     headline = summarise_run(files, rows)
     _print_table(rows, console)
+    _print_slimming(files, rows, console)
     _print_headline(headline, console)
     red = files.judgement.red()
     for verdict in red[:_MOST_MESSAGES]:
@@ -64,6 +67,29 @@ def _print_table(rows: Sequence[Row], console: Console) -> None:
             f"not shown at {console.width} columns: {', '.join(hidden)} (all fit in {_width(widths)})",
             style="dim",
             highlight=False,
+        )
+
+
+def _print_slimming(files: RunFiles, rows: Sequence[Row], console: Console) -> None:
+    """Print a line for each case that is smaller than the original, and one for each gain that is asked about."""
+    smaller = slim_table(rows)
+    if smaller is not None:
+        console.print("against the FP32 original in the same runtime:", style="bold", highlight=False)
+        for cells in smaller.rows:
+            named = zip(smaller.columns, cells, strict=True)
+            factors = [f"{column.title} {cell.below}" for column, cell in named if cell.below.startswith("÷")]
+            if factors:
+                name = f"{cells[0].text}@{cells[1].text}"
+                console.print(
+                    f"  {name}: {', '.join(factors)}", markup=False, highlight=False, soft_wrap=True
+                )
+    gains = attribution_table(files.run, rows)
+    for cells in gains.rows if gains is not None else ():
+        # Name, control, epochs, accuracy, gain of the first set; the reason is last.
+        name, control, gain, why = cells[0].text, cells[1].text, cells[4].text, cells[-1].text
+        found = gain if gain == UNATTRIBUTED else f"gain {gain}"
+        console.print(
+            f"  {name} against {control}: {found} ({why})", markup=False, highlight=False, soft_wrap=True
         )
 
 

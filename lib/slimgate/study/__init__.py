@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slimgate.study.spec import BUILT_IN, Study, VariantSpec, load_study
+from slimgate.study.load import load_study
+from slimgate.study.spec import BUILT_IN, Study, VariantSpec
 
 if TYPE_CHECKING:
     from slimgate.study.pipeline import Run, run_study

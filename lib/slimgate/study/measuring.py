@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimgate.flow import Artifact, Case, Detector, Json, Measurement
-from slimgate.measure.metrics import metric_for
+from slimgate.measure.metrics import metric_for, name_of_set
+
+if TYPE_CHECKING:
+    from slimgate.data import Dataset
+    from slimgate.measure import Evaluation
 
 _COCO_METRICS = (("map50_95", "AP"), ("map50", "AP50"), ("map75", "AP75"))
 _CONFUSION_METRICS = (
@@ -38,19 +42,7 @@ def list_measurements(
         provenance: shared fingerprints of the run and the case.
         device: device key for the times.
     """
-    values: list[tuple[str, float]] = []
-    coco = record.get("accuracy", {}).get("coco", {})
-    values += [(metric, coco[name]) for metric, name in _COCO_METRICS if name in coco]
-    confusion = record.get("confusion", {})
-    overall = confusion.get("all", {})
-    values += [
-        (metric, overall[name]) for metric, name in _CONFUSION_METRICS if overall.get(name) is not None
-    ]
-    values += [
-        (f"recall/{name}", row["recall"])
-        for name, row in confusion.get("per_class", {}).items()
-        if row.get("recall") is not None
-    ]
+    values = _accuracy_values(record)
     shift = record.get("score_shift", {}).get("mean")
     if shift is not None:
         values.append(("score_shift", shift))
@@ -68,11 +60,40 @@ def list_measurements(
     timed += [(f"nms_{name}_s", entry["median_s"]) for name, entry in record.get("nms", {}).items()]
     measurements = [_measurement(case, metric, value, provenance, "any") for metric, value in values]
     measurements += [_measurement(case, metric, value, provenance, device) for metric, value in timed]
+    for name, other in record.get("also", {}).items():
+        of_set = {
+            **provenance,
+            "dataset_sha256": other["dataset"]["sha256"],
+            "images": other["dataset"]["images"],
+        }
+        measurements += [
+            _measurement(case, name_of_set(metric, name), value, of_set, "any")
+            for metric, value in _accuracy_values(other)
+        ]
     for batch, entry in record.get("latency", {}).items():
         measurements.append(
             _latency(case, f"latency_ratio_b{batch.removeprefix('batch')}", entry, provenance, device)
         )
     return measurements
+
+
+def _accuracy_values(record: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Return what a case record, or its part on a further set, says about accuracy."""
+    coco = record.get("accuracy", {}).get("coco", {})
+    values: list[tuple[str, float]] = [(metric, coco[name]) for metric, name in _COCO_METRICS if name in coco]
+    confusion = record.get("confusion", {})
+    overall = confusion.get("all", {})
+    values += [
+        (metric, overall[name]) for metric, name in _CONFUSION_METRICS if overall.get(name) is not None
+    ]
+    best = record.get("curves", {}).get("best_f1")
+    if best is not None:
+        values.append(("best_f1", best["value"]))
+    return values + [
+        (f"recall/{name}", row["recall"])
+        for name, row in confusion.get("per_class", {}).items()
+        if row.get("recall") is not None
+    ]
 
 
 def _artifact_values(record: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -131,6 +152,15 @@ def artifact_record(artifact: Artifact) -> dict[str, Json]:
         "build_s": artifact.build_s,
         "shares": dict(artifact.shares),
         "facts": dict(artifact.facts),
+    }
+
+
+def also_record(dataset: Dataset, evaluation: Evaluation) -> dict[str, Json]:
+    """Return the part of a case record on a further evaluation set; times are measured on the first set only."""
+    parts = evaluation.to_json()
+    return {
+        "dataset": {"name": dataset.name, "images": len(dataset), "sha256": dataset.sha256},
+        **{name: parts[name] for name in ("accuracy", "confusion", "curves")},
     }
 
 

@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 
 from slimgate.errors import SlimgateError, UnavailableError, UsageError
-from slimgate.flow import Case, Json, Measurement, Precision
+from slimgate.flow import Case, Detector, Json, Measurement, Precision
 from slimgate.gate import CASE_FORMAT, RUN_FORMAT, Judgement, Matrix, judge_run, load_floors, load_records
 from slimgate.study.compare import add_score_shift, compare_with_torch
 from slimgate.study.directory import RunWriter
-from slimgate.study.measuring import artifact_record, count_model, list_measurements
+from slimgate.study.history import compare_widths, key_of_stages, list_stages
+from slimgate.study.measuring import also_record, artifact_record, count_model, list_measurements
 from slimgate.study.pictures import choose_pictures, detections_to_json
 from slimgate.study.prepare import expand_cases, prepare_study
 from slimgate.study.select import select_cases
@@ -103,6 +104,7 @@ class _Flow:
         self.began = time.monotonic()
         self.run_id = f"{self.started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self.seconds: dict[str, float] = {}
+        self.trainings: dict[str, Json] = {}
         self.works = [
             CaseWork(case=case, spec=spec, runtime=runtime)
             for case, spec, runtime in expand_cases(study)
@@ -177,7 +179,9 @@ class _Flow:
             }
             reason = get_runtime(work.runtime).why_unavailable()
             try:
-                work.record["model"] = count_model(builder.variant(work.spec).detector)
+                detector = builder.variant(work.spec).detector
+                work.record["model"] = count_model(detector)
+                self.add_history(work, detector)
                 work.artifact = builder.artifact(work.spec, work.runtime)
                 work.record["artifact"] = artifact_record(work.artifact)
                 work.record["lineage"] = [step.to_json() for step in work.artifact.lineage]
@@ -189,14 +193,28 @@ class _Flow:
                 work.leave_out(f"built, not run: {reason}")
         self.progress(BUILD, len(self.works), len(self.works), "")
 
+    def add_history(self, work: CaseWork, detector: Detector) -> None:
+        original = self.prepared.builder.detector
+        stages = list_stages(detector, original)
+        if stages:
+            key = key_of_stages(stages)
+            self.trainings[key] = {"stages": stages}
+            work.record["training"] = key
+        widths = compare_widths(detector, original)
+        if widths:
+            work.record["widths"] = widths
+        if work.spec.controls:
+            work.record["controls"] = dict(work.spec.controls)
+
     def measure_accuracy(self) -> None:
         from slimgate.measure import evaluate_runner
 
-        dataset, protocol = self.prepared.dataset, self.prepared.protocol
+        dataset, protocol, also = self.prepared.dataset, self.prepared.protocol, self.prepared.also
         measurable = [work for work in self.works if work.measurable]
-        total = len(measurable) * len(dataset)
+        images = len(dataset) + sum(len(other) for other in also.values())
+        total = len(measurable) * images
         for index, work in enumerate(measurable):
-            done = index * len(dataset)
+            done = index * images
 
             def advance(count: int, work: CaseWork = work) -> None:
                 nonlocal done
@@ -208,6 +226,10 @@ class _Flow:
                     work.record["provider"] = runner.provider
                     work.record["runner"] = runner.describe()
                     evaluation = evaluate_runner(runner, dataset, protocol, progress=advance)
+                    others = {
+                        name: also_record(other, evaluate_runner(runner, other, protocol, progress=advance))
+                        for name, other in also.items()
+                    }
                     work.record["parity"] = compare_with_torch(
                         self.prepared.builder.variant(work.spec).detector,
                         runner,
@@ -219,6 +241,8 @@ class _Flow:
                 continue
             work.deployed, work.everything = evaluation.deployed, evaluation.everything
             work.record.update(evaluation.to_json())
+            if others:
+                work.record["also"] = others
         add_score_shift(self.study, self.works)
 
     def measure_nms(self) -> None:
@@ -255,7 +279,7 @@ class _Flow:
         builder, artifact = self.prepared.builder, work.artifact
         calibration = builder.calibration if work.spec.precision is Precision.INT8 else None
         return {
-            "weights_sha256": builder.detector.weights_sha256,
+            "weights_sha256": builder.base(work.spec).weights_sha256,
             "artifact_sha256": artifact.sha256 if artifact else None,
             "dataset_sha256": self.prepared.dataset.sha256,
             "images": len(self.prepared.dataset),
@@ -292,6 +316,7 @@ class _Flow:
                 "id": study.id,
                 "title": study.title,
                 "evaluation": study.evaluation,
+                "also": list(study.also),
                 "calibration": study.calibration if calibration else None,
                 "calibration_images": len(calibration.paths) if calibration else 0,
                 "required": list(study.required_metrics),
@@ -324,4 +349,5 @@ class _Flow:
             "filter": expression,
             "complete": not expression.strip() and self.timing,
             "pictures": pictures,
+            "trainings": self.trainings,
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,12 +24,14 @@ class Prepared:
     Attributes:
         study: the study.
         dataset: the evaluated images.
+        also: the further evaluated sets, by the name that metrics carry.
         protocol: how they are evaluated.
         builder: makes and keeps the artifacts.
     """
 
     study: Study
     dataset: Dataset
+    also: Mapping[str, Dataset]
     protocol: Protocol
     builder: Builder
 
@@ -69,18 +71,21 @@ def prepare_study(
     protocol = Protocol(image_size=detector.image_size, **study.protocol)
     progress(1, 3, study.evaluation)
     dataset = load_dataset(study.resolve(study.evaluation), count=study.images)
-    check_class_names(detector.class_names, dataset)
+    also = {source: load_dataset(study.resolve(source), count=study.images) for source in study.also}
+    for evaluated in (dataset, *also.values()):
+        check_class_names(detector.class_names, evaluated)
     calibration = None
     specs = {str(case): spec for case, spec, _ in expand_cases(study)}
     if any(specs[str(case)].precision is Precision.INT8 for case in cases):
         progress(2, 3, study.calibration)
         images = load_dataset(study.resolve(study.calibration), count=study.calibration_images)
-        calibration = calibration_list(images, count=study.calibration_images, evaluated=dataset)
+        for evaluated in (*also.values(), dataset):
+            calibration = calibration_list(images, count=study.calibration_images, evaluated=evaluated)
     builder = Builder(study=study, detector=detector, calibration=calibration, store=store or Store())
     for spec in {specs[str(case)].name: specs[str(case)] for case in cases}.values():
         builder.base(spec)
     progress(3, 3, "")
-    return Prepared(study=study, dataset=dataset, protocol=protocol, builder=builder)
+    return Prepared(study=study, dataset=dataset, also=also, protocol=protocol, builder=builder)
 
 
 def expand_cases(study: Study) -> list[tuple[Case, VariantSpec, str]]:

@@ -40,3 +40,18 @@ def test_unknown_metric_names_the_nearest_and_lists_all(name: str) -> None:
         metric_for(name)
     assert "recall/<class>" in str(caught.value)
     assert "size_bytes" in str(caught.value)
+
+
+def test_accuracy_exists_for_every_further_set_under_its_name() -> None:
+    metric = metric_for("map50_95[codes:test]")
+    assert (metric.name, metric.unit, metric.higher_is_better) == ("map50_95[codes:test]", "fraction", True)
+    assert metric.meaning.endswith(", on codes:test")
+    assert not metric_for("misses[codes:test]").higher_is_better
+    assert "'qrcode'" in metric_for("recall/qrcode[data/hard.json]").meaning
+
+
+@pytest.mark.parametrize("name", ["size_bytes[codes:test]", "map50_95[]", "recall/[codes:test]", "f2[x]"])
+def test_what_is_not_of_a_set_has_no_metric_there(name: str) -> None:
+    with pytest.raises(UsageError, match="unknown metric") as caught:
+        metric_for(name)
+    assert "<metric>[<set>]" in str(caught.value)

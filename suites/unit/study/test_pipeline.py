@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -10,13 +11,14 @@ from pathlib import Path
 import cv2
 import pytest
 from slimgate.errors import InputError, UsageError
-from slimgate.flow import Status
+from slimgate.flow import Family, Status
 from slimgate.gate import Acceptance, load_run, propose_floors, write_records
 from slimgate.gate.propose import propose_header
 from slimgate.model import save_checkpoint
 from slimgate.study import Store, load_study, run_study
 
 from fixtures.datasets import write_dataset
+from fixtures.detectors import build_detector
 
 STUDY = """
 format = "slimgate-study/1"
@@ -271,3 +273,101 @@ def test_pictures_are_those_in_which_the_cases_differ(project):
         assert (run.directory / entry["file"]).read_bytes()[:2] == b"\xff\xd8"
         assert re.fullmatch(r"\d+", name)
         assert name in run.cases["tiny/fp32@torch"]["pictures"]
+
+
+@pytest.fixture
+def with_more_data(project) -> Path:
+    """Return the project with a second evaluated set: the same pictures, darker."""
+    write_dataset(project / "more")
+    for path in (project / "more" / "images").iterdir():
+        cv2.imwrite(str(path), cv2.imread(str(path)) // 2)
+    text = STUDY.replace("[protocol]", 'also = ["more/instances.json"]\n[protocol]')
+    (project / "tiny.toml").write_text(text)
+    return project
+
+
+def test_a_further_set_is_measured_as_if_it_were_the_first(with_more_data):
+    both = load_run(_run(with_more_data, "both", expression="fp32@onnxruntime").directory)
+    (record,) = both.cases.values()
+    other = record["also"]["more/instances.json"]
+    swapped = STUDY.replace("data/instances.json", "more/instances.json")
+    (with_more_data / "tiny.toml").write_text(swapped)
+    alone = load_run(_run(with_more_data, "alone", expression="fp32@onnxruntime").directory)
+    (expected,) = alone.cases.values()
+    assert {name: other[name] for name in ("accuracy", "confusion", "curves")} == {
+        name: expected[name] for name in ("accuracy", "confusion", "curves")
+    }
+    assert other["accuracy"]["ap_by_iou"] != record["accuracy"]["ap_by_iou"]
+    assert other["dataset"] == {
+        "name": "instances",
+        "images": 6,
+        "sha256": alone.run["dataset"]["sha256"],
+    }
+
+
+def test_metrics_of_a_further_set_carry_its_fingerprint(with_more_data):
+    run = load_run(_run(with_more_data).directory)
+    measured = {(str(one.case), one.metric): one for one in run.measurements}
+    for case in ("tiny/fp32@torch", "tiny/int8@onnxruntime", "tiny/pruned@onnxruntime"):
+        first = measured[case, "map50_95"].provenance
+        other = measured[case, "map50_95[more/instances.json]"].provenance
+        assert other["dataset_sha256"] == run.cases[case]["also"]["more/instances.json"]["dataset"]["sha256"]
+        assert other["dataset_sha256"] != first["dataset_sha256"]
+        assert other["protocol"] == first["protocol"]
+        assert (case, "misses[more/instances.json]") in measured
+        assert (case, "size_bytes[more/instances.json]") not in measured
+
+
+def test_a_further_set_can_be_required(with_more_data):
+    path = with_more_data / "tiny.toml"
+    path.write_text(path.read_text().replace('"size_bytes"]', '"recall/qrcode[more/instances.json]"]'))
+    judgement = _run(with_more_data, expression="fp32@onnxruntime").judgement
+    messages = {one.metric: one.message for one in judgement.verdicts}
+    assert (
+        'paste into [case.floor]: "recall/qrcode[more/instances.json]" = {'
+        in (messages["recall/qrcode[more/instances.json]"])
+    )
+
+
+def test_calibrating_on_images_of_a_further_set_is_refused(with_more_data):
+    shutil.rmtree(with_more_data / "calib")
+    shutil.copytree(with_more_data / "more", with_more_data / "calib")
+    with pytest.raises(InputError, match="calibration images are also evaluated"):
+        _run(with_more_data, expression="int8")
+
+
+def test_a_further_set_of_other_classes_is_refused(with_more_data):
+    path = with_more_data / "more" / "instances.json"
+    path.write_text(path.read_text().replace('"qrcode"', '"aztec"'))
+    with pytest.raises(InputError, match="aztec"):
+        _run(with_more_data, expression="fp32")
+
+
+def test_a_slim_variant_says_how_it_came_to_be(project, tiny_detector):
+    stages = {"operation": "train", "epochs_done": 2, "curve": [{"epoch": 1}, {"epoch": 2}]}
+    trained = dataclasses.replace(tiny_detector, training=stages)
+    save_checkpoint(trained, project / "weights" / "trained.safetensors")
+    own = 'weights = "weights/trained.safetensors"\n'
+    text = STUDY.replace(
+        'operations = ["prune:0.5,scope=layer"]',
+        own + 'operations = ["slim:0.5,multiple=4,importance=l2"]\ncontrols = { dense = "retrained" }',
+    )
+    text += f'[[variant]]\nname = "retrained"\n{own}runtimes = ["onnxruntime"]\n'
+    (project / "tiny.toml").write_text(text)
+    run = load_run(_run(project, expression="fp32@torch or pruned@onnxruntime or retrained").directory)
+    slim = run.cases["tiny/pruned@onnxruntime"]
+    assert slim["controls"] == {"dense": "retrained"}
+    assert run.run["trainings"] == {slim["training"]: {"stages": [stages]}}
+    assert run.cases["tiny/retrained@onnxruntime"]["training"] == slim["training"]
+    assert [8, 4] in slim["widths"].values()
+    assert not {"training", "widths", "controls"} & set(run.cases["tiny/fp32@torch"])
+
+
+def test_the_fingerprint_is_that_of_the_weights_that_a_variant_brings(project):
+    own = dataclasses.replace(build_detector(Family.ULTRALYTICS, seed=1), name="own")
+    save_checkpoint(own, project / "weights" / "own.safetensors")
+    text = STUDY.replace('operations = ["prune:0.5,scope=layer"]', 'weights = "weights/own.safetensors"')
+    (project / "tiny.toml").write_text(text)
+    run = load_run(_run(project, expression="fp32@torch or pruned@onnxruntime").directory)
+    found = {one.case.variant: one.provenance["weights_sha256"] for one in run.measurements}
+    assert found["pruned"] == own.weights_sha256 != found["fp32"]

@@ -79,6 +79,14 @@ def test_the_gpu_study_has_a_reference_on_the_cpu_and_three_precisions_on_every_
     }
 
 
+def test_further_sets_and_controls_are_read(write):
+    text = MINIMAL.replace("[data]", '[data]\nalso = ["codes:test", "data/hard.json"]')
+    study = load_study(write(text.replace('name = "small"', 'name = "small"\ncontrols = { dense = "fp32" }')))
+    assert study.also == ("codes:test", "data/hard.json")
+    assert [dict(variant.controls) for variant in study.variants] == [{}, {"dense": "fp32"}]
+    assert load_study(write(MINIMAL)).also == ()
+
+
 def test_relative_sources_are_relative_to_the_study_file(write, tmp_path):
     study = load_study(write(MINIMAL))
     assert study.resolve(study.weights) == str(tmp_path / "weights/mine.safetensors")
@@ -113,6 +121,26 @@ def test_built_in_studies_are_read_by_name(file):
         ("[data]", "[data]\nimages = -1", "data.images: is -1"),
         ("[data]", "[data", "not TOML"),
         ('runtimes = ["onnxruntime"]', "runtimes = []", r"variant\[0\].runtimes: is \[\]"),
+        ("[data]", '[data]\nalso = "codes:test"', r"data.also: is 'codes:test'"),
+        ("[data]", '[data]\nalso = ["data/val.json"]', "data.also: evaluated twice: data/val.json"),
+        ("[data]", '[data]\nalso = ["a.json", "a.json"]', "data.also: evaluated twice: a.json"),
+        ("[data]", '[data]\nalso = ["data[1].json"]', r"data.also: a bracket in data\[1\].json"),
+        ('name = "small"', 'name = "small"\ncontrols = ["fp32"]', r"variant\[1\].controls: is \['fp32'\]"),
+        (
+            'name = "small"',
+            'name = "small"\ncontrols = { sparse = "fp32" }',
+            r"variant\[1\].controls.sparse: unknown key",
+        ),
+        (
+            'name = "small"',
+            'name = "small"\ncontrols = { dense = "fp23" }',
+            r"variant\[1\].controls.dense: is 'fp23'; did you mean 'fp32'\?",
+        ),
+        (
+            'name = "small"',
+            'name = "small"\ncontrols = { scratch = "small" }',
+            r"variant\[1\].controls.scratch: is itself",
+        ),
         ("[detector]", "[detektor]", r"detektor: unknown key; did you mean 'detector'\?"),
     ],
 )

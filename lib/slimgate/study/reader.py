@@ -1,0 +1,83 @@
+"""Values out of a study's TOML file; every complaint names the file and the key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import InputError, nearest_name
+
+_KEYS: dict[str, tuple[str, ...]] = {
+    "study": ("format", "id", "title", "detector", "data", "protocol", "measure", "gate", "variant"),
+    "detector": ("weights", "image_size"),
+    "data": ("evaluation", "also", "images", "calibration", "calibration_images"),
+    "protocol": ("conf", "iou", "max_det", "multi_label", "deployed_conf", "match_iou"),
+    "measure": ("threads", "rounds", "rounds_batch32", "pictures"),
+    "gate": ("required",),
+    "variant": (
+        "name",
+        "weights",
+        "operations",
+        "precision",
+        "runtimes",
+        "batches",
+        "compute_capability",
+        "controls",
+        "about",
+    ),
+    "controls": ("dense", "scratch"),
+}
+
+
+class TomlReader:
+    """Reads values out of one TOML file, and names the key in every complaint."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def error(self, key: str, found: str, expected: str, action: str) -> InputError:
+        """Return the error about a key of the file."""
+        return InputError(f"{self.path}: {key}", found=found, expected=expected, action=action)
+
+    def check_keys(self, table: str, value: Mapping[str, Any], where: str = "") -> None:
+        """Refuse keys that a table does not have; the nearest known one is named."""
+        known = _KEYS[table]
+        unknown = [key for key in value if key not in known]
+        if unknown:
+            raise self.error(
+                f"{where}{unknown[0]}",
+                f"unknown key{nearest_name(unknown[0], known)}",
+                f"one of {', '.join(known)}",
+                "correct or remove the key",
+            )
+
+    def table(self, value: Mapping[str, Any], key: str, *, optional: bool = False) -> Mapping[str, Any]:
+        """Return an inner table, its keys checked; empty when it is optional and missing."""
+        inner = value.get(key)
+        if inner is None and optional:
+            return {}
+        if not isinstance(inner, Mapping):
+            raise self.error(f"[{key}]", "is missing or not a table", f"a [{key}] table", f"add [{key}]")
+        self.check_keys(key, inner, f"{key}.")
+        return inner
+
+    def text(self, value: Mapping[str, Any], key: str, where: str = "") -> str:
+        """Return a text that is not empty."""
+        inner = value.get(key)
+        if not isinstance(inner, str) or not inner:
+            raise self.error(f"{where}{key}", f"is {inner!r}", "a text", f'write {key} = "..."')
+        return inner
+
+    def whole(
+        self, value: Mapping[str, Any], key: str, where: str, *, default: int | None, least: int
+    ) -> int | None:
+        """Return a whole number of at least ``least``, or the default."""
+        inner = value.get(key, default)
+        if inner is None:
+            return None
+        if not isinstance(inner, int) or isinstance(inner, bool) or inner < least:
+            raise self.error(
+                f"{where}{key}", f"is {inner!r}", f"a whole number, {least} or more", "correct it"
+            )
+        return inner
