@@ -28,6 +28,13 @@ Training as a step of compression (sparsify, finetune): slimgate compress --help
 """
 
 
+def _whole(text: str) -> int:
+    """Return a whole number of 0 or more; argparse words its complaint after the function's name."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 0 (all) or more")
+    return int(text)
+
+
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
@@ -78,10 +85,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="at its highest (default: %(default)s)",
     )
     parser.add_argument(
-        "--count", type=int, default=0, metavar="N", help="only the first N training pictures"
+        "--count", type=_whole, default=0, metavar="N", help="only the first N training pictures"
     )
     parser.add_argument(
-        "--val-count", type=int, default=0, metavar="N", help="only the first N validation pictures"
+        "--val-count", type=_whole, default=0, metavar="N", help="only the first N validation pictures"
     )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--fp32", action="store_true", help="train in float32 instead of bfloat16")

@@ -89,7 +89,16 @@ class TrainingRun:
     def state(self) -> dict[str, Any] | None:
         """Return the state after the last whole epoch; None before the first."""
         path = self.folder / _STATE_FILE
-        return torch.load(path, weights_only=True) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            found = torch.load(path, weights_only=True)
+        # A torn or foreign file fails anywhere inside torch's zip and pickle readers.
+        except Exception as error:
+            raise _damaged(path, error) from error
+        if not isinstance(found, dict) or not isinstance(found.get("curve"), list):
+            raise _damaged(path, "no curve in it")
+        return found
 
     def is_finished(self) -> bool:
         """Whether every epoch is done."""
@@ -266,7 +275,12 @@ def read_run(folder: Path) -> dict[str, Json]:
             expected="the folder of a run that was started",
             action="start without --resume",
         )
-    found: dict[str, Json] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(found, dict):
+        raise _damaged(path, f"a {type(found).__name__}")
     if found.get("format") != FORMAT:
         raise InputError(
             str(path),
@@ -275,6 +289,15 @@ def read_run(folder: Path) -> dict[str, Json]:
             action="resume it with the slimgate version that started it, or start again in another folder",
         )
     return found
+
+
+def _damaged(path: Path, why: object) -> InputError:
+    return InputError(
+        str(path),
+        found=f"damaged ({str(why).splitlines()[0] if str(why) else type(why).__name__})",
+        expected="the file that the training wrote after its last whole epoch",
+        action="start again in another folder, from one of the checkpoints beside it (best, last)",
+    )
 
 
 def earlier_stages(training: Mapping[str, Json]) -> list[dict[str, Json]]:

@@ -58,7 +58,7 @@ def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
     gate = reader.table(value, "gate", optional=True)
     protocol = reader.table(value, "protocol", optional=True)
     variants = tuple(
-        _variant_from_toml(item, reader, index) for index, item in enumerate(value.get("variant", ()))
+        _variant_from_toml(item, reader, index) for index, item in enumerate(reader.tables(value, "variant"))
     )
     if not variants:
         raise reader.error(
@@ -93,7 +93,7 @@ def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
         rounds=reader.whole(measure, "rounds", "measure.", default=41, least=9) or 41,
         rounds_batch32=reader.whole(measure, "rounds_batch32", "measure.", default=9, least=9) or 9,
         pictures=reader.whole(measure, "pictures", "measure.", default=6, least=0) or 0,
-        required_metrics=tuple(gate.get("required", ("map50_95",))),
+        required_metrics=reader.texts(gate, "required", "gate.", default=("map50_95",)),
         variants=variants,
     )
 
@@ -159,17 +159,24 @@ def _variant_from_toml(item: Mapping[str, Any], reader: TomlReader, index: int) 
         known = ", ".join(known.value for known in Precision)
         raise reader.error(f"{where}precision", f"is {precision!r}", f"one of {known}", "use one of them")
     runtimes = item.get("runtimes")
-    if not runtimes or not all(isinstance(runtime, str) for runtime in runtimes):
+    if (
+        not runtimes
+        or not isinstance(runtimes, list)
+        or not all(isinstance(runtime, str) for runtime in runtimes)
+    ):
         raise reader.error(
             f"{where}runtimes",
             f"is {runtimes!r}",
             "a list of runtime names",
             "name at least one, such as onnxruntime",
         )
-    operations = item.get("operations", ())
-    if not all(isinstance(operation, str) for operation in operations):
+    batches = item.get("batches", [1])
+    if not isinstance(batches, list) or not all(type(batch) is int and batch > 0 for batch in batches):
         raise reader.error(
-            f"{where}operations", f"is {operations!r}", "a list of texts", "write them like 'prune:0.3'"
+            f"{where}batches",
+            f"is {batches!r}",
+            "a list of batch sizes, 1 or more",
+            "write batches = [1, 32]",
         )
     capability = item.get("compute_capability", "8.6")
     if capability != DEVICE and not _CAPABILITY.fullmatch(str(capability)):
@@ -182,10 +189,10 @@ def _variant_from_toml(item: Mapping[str, Any], reader: TomlReader, index: int) 
     return VariantSpec(
         name=reader.text(item, "name", where),
         weights=reader.text(item, "weights", where) if "weights" in item else "",
-        operations=tuple(operations),
+        operations=reader.texts(item, "operations", where, default=()),
         precision=Precision(precision),
         runtimes=tuple(runtimes),
-        batches=tuple(item.get("batches", (1,))),
+        batches=tuple(batches),
         compute_capability=str(capability),
         controls=_controls_from_toml(item, reader, where),
         about=str(item.get("about", "")),

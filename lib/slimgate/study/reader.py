@@ -62,6 +62,24 @@ class TomlReader:
         self.check_keys(key, inner, f"{key}.")
         return inner
 
+    def tables(self, value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+        """Return an array of tables; empty when it is missing."""
+        inner = value.get(key, [])
+        if not isinstance(inner, list) or not all(isinstance(item, Mapping) for item in inner):
+            raise self.error(key, f"is {inner!r:.60}", f"[[{key}]] tables", f"write each as [[{key}]]")
+        return inner
+
+    def texts(
+        self, value: Mapping[str, Any], key: str, where: str, *, default: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Return a list of texts, or the default."""
+        inner = value.get(key, list(default))
+        if not isinstance(inner, list) or not all(isinstance(item, str) and item for item in inner):
+            raise self.error(
+                f"{where}{key}", f"is {inner!r:.60}", "a list of texts", f'write {key} = ["...", "..."]'
+            )
+        return tuple(inner)
+
     def text(self, value: Mapping[str, Any], key: str, where: str = "") -> str:
         """Return a text that is not empty."""
         inner = value.get(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,21 @@ def test_a_run_is_not_overwritten(run: Path, pictures: TrainingData) -> None:
     with pytest.raises(UsageError, match=r"a run is already there\n(.|\n)*continue it with --resume"):
         _train(pictures, run)
     assert json.loads((run / "run.json").read_text()) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("run.json", b"{"), ("run.json", b"[]"), ("state.pt", b"PK torn"), ("state.pt", b"")],
+)
+def test_a_damaged_run_is_refused_by_the_name_of_its_file(
+    run: Path, pictures: TrainingData, tmp_path: Path, file: str, content: bytes
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    (folder / file).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{file}: damaged \(.*\n.*\n.*start again in another folder"):
+        _train(pictures, folder, resume=True)
+    assert (folder / file).read_bytes() == content
 
 
 def test_another_run_is_not_resumed(run: Path, pictures: TrainingData) -> None:

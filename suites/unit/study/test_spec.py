@@ -156,3 +156,37 @@ def test_a_missing_study_lists_the_built_in_ones(tmp_path):
     with pytest.raises(InputError, match="no such file") as caught:
         load_study(tmp_path / "absent.toml")
     assert "codes" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('runtimes = ["onnxruntime"]\nbatches = 5', r"variant\[0\]\.batches: is 5\n.*a list of batch sizes"),
+        ('runtimes = ["onnxruntime"]\nbatches = [0]', r"variant\[0\]\.batches: is \[0\]"),
+        (
+            'runtimes = ["onnxruntime"]\noperations = "prune:0.3"',
+            r"operations: is 'prune:0\.3'\n.*a list of texts",
+        ),
+        ("runtimes = 5", r"runtimes: is 5\n.*a list of runtime names"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused_by_name(write, line, message):
+    with pytest.raises(InputError, match=message):
+        load_study(write(MINIMAL.replace('runtimes = ["onnxruntime"]', line, 1)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            MINIMAL.split("[[variant]]")[0] + "[gate]\nrequired = 5\n",
+            r"gate\.required: is 5\n.*a list of texts",
+        ),
+        ("variant = 5\n" + MINIMAL.split("[[variant]]")[0], r"variant: is 5\n.*\[\[variant\]\] tables"),
+    ],
+)
+def test_tables_of_the_wrong_kind_are_refused_by_name(write, text, message):
+    if "required" in text:
+        text += '[[variant]]\nname = "fp32"\nruntimes = ["onnxruntime"]\n'
+    with pytest.raises(InputError, match=message):
+        load_study(write(text))
