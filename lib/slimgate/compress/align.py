@@ -140,6 +140,8 @@ OPERATION = Operation(
             read=read_count(1, 1024), default=8, meaning="widths become multiples of it: 8, 4, 16, 32"
         )
     },
-    successors=frozenset({"align", "finetune", "prune", "prune24", "recalibrate", "rederive"}),
+    successors=frozenset(
+        {"align", "finetune", "prune", "prune24", "recalibrate", "rederive", "swap-activation"}
+    ),
     apply=align,
 )

@@ -178,6 +178,6 @@ OPERATION = Operation(
             read=read_count(0, 2**31 - 1), default=0, meaning="of the weights that start at random"
         ),
     },
-    successors=frozenset({"align", "finetune", "recalibrate", "sparsify"}),
+    successors=frozenset({"align", "finetune", "recalibrate", "sparsify", "swap-activation"}),
     apply=rederive,
 )
