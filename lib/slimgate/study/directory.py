@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
 import tempfile
@@ -9,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+
+from filelock import FileLock, Timeout
 
 from slimgate.errors import InputError
 from slimgate.flow import Case, Json, Measurement
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from slimgate.data import Sample
 
 _JPEG_QUALITY = 88
+_LOCK = ".lock"
 
 
 class RunWriter:
@@ -31,7 +35,10 @@ class RunWriter:
         self.out = out
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(out)
             self.directory = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+            self._lock = FileLock(self.directory / _LOCK)
+            self._lock.acquire()
         except OSError as error:
             raise InputError(
                 str(out),
@@ -50,7 +57,10 @@ class RunWriter:
     ) -> None:
         if error is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
+            self._lock.release()
             return
+        self._lock.release()
+        (self.directory / _LOCK).unlink(missing_ok=True)
         self.directory.chmod(0o755)
         self.directory.rename(self.out)
 
@@ -86,3 +96,16 @@ class RunWriter:
 
     def _write(self, name: str, value: Mapping[str, Json]) -> None:
         (self.directory / name).write_text(json.dumps(value, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Remove what killed runs to the same place left: a run that lives holds the lock in its folder."""
+    for left in out.parent.glob(f".{glob.escape(out.name)}-*"):
+        lock = FileLock(left / _LOCK, timeout=0)
+        if not (left / _LOCK).is_file():
+            continue
+        try:
+            with lock:
+                shutil.rmtree(left, ignore_errors=True)
+        except Timeout:
+            continue

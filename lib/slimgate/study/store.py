@@ -23,8 +23,8 @@ class Store:
     """Files under keys: sha256 of everything that went in.
 
     Each entry is a folder holding the file and ``entry.json``. It is built in a temporary folder and renamed,
-    under a lock of its own, so that a killed build leaves nothing behind and two processes never build the same
-    thing twice.
+    under a lock of its own, so that two processes never build the same thing twice; what a killed build leaves
+    behind goes when the same entry is built next.
 
     Args:
         root: the folder; made when missing. Default: ``SLIMGATE_CACHE``, else the user's cache folder.
@@ -54,7 +54,10 @@ class Store:
             if kept is not None:
                 return kept
             shutil.rmtree(entry, ignore_errors=True)
-            working = Path(tempfile.mkdtemp(prefix=f"{key[:8]}-", dir=entry.parent))
+            # Whoever holds the lock is the only builder of this key: what else is there was left by a killed one.
+            for left in entry.parent.glob(f"{key[:16]}-*"):
+                shutil.rmtree(left, ignore_errors=True)
+            working = Path(tempfile.mkdtemp(prefix=f"{key[:16]}-", dir=entry.parent))
             try:
                 built = build(working)
                 (working / "entry.json").write_text(json.dumps(_entry_json(built, key, inputs), indent=1))

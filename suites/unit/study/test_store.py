@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from slimgate.artifact import hash_file
 from slimgate.flow import Artifact, Precision, Step
-from slimgate.study.store import Store, cache_folder
+from slimgate.study.store import Store, cache_folder, hash_json, source_sha256
 
 
 def _artifact(path: Path) -> Artifact:
@@ -122,3 +122,19 @@ def test_two_processes_build_once(tmp_path):
 def test_the_cache_folder_can_be_named(tmp_path, monkeypatch):
     monkeypatch.setenv("SLIMGATE_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
+
+
+def test_what_a_killed_build_left_goes_with_the_next_build(tmp_path):
+    store = Store(tmp_path)
+    inputs = {"weights": "a"}
+    key = hash_json({**inputs, "source": source_sha256()})
+    left = tmp_path / key[:2] / f"{key[:16]}-killed"
+    left.mkdir(parents=True)
+    (left / "half.onnx").write_bytes(b"half")
+    other = tmp_path / key[:2] / "0123456789abcdef-building"
+    other.mkdir()
+
+    store.artifact(inputs, Builds())
+
+    assert not left.exists()
+    assert other.is_dir()  # another key's build may be alive
