@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-
 from slimgate.study.directory import RunWriter
 
 _KILLED_RUN = """
