@@ -66,13 +66,16 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from slimgate.data import read_image
+    from slimgate.data import inspect_image, read_image
     from slimgate.detect import Protocol
     from slimgate.measure import iterate_predictions, warm_up
     from slimgate.report.pictures import draw_detections
     from slimgate.runtime import open_model
 
     paths = find_images(args.images)
+    # All of them before the first is written: one bad picture would leave a folder of some of the results.
+    for path in paths:
+        inspect_image(path)
     opened = open_model(args.model, runtime=args.runtime, image_size=args.imgsz)
     protocol = Protocol(image_size=opened.image_size, conf=args.conf, iou=args.iou, multi_label=False)
     args.out.mkdir(parents=True, exist_ok=True)

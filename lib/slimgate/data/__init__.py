@@ -3,7 +3,7 @@
 from slimgate.data.calibration import CalibrationList, calibration_list
 from slimgate.data.checked import check_class_names, check_image_size
 from slimgate.data.fetch import fetch
-from slimgate.data.images import list_images, read_image
+from slimgate.data.images import inspect_image, list_images, read_image
 from slimgate.data.letterbox import Letterbox, batch_from_images, letterbox, rectangle_from_image
 from slimgate.data.load import load_dataset
 from slimgate.data.sample import Dataset, Sample
@@ -18,6 +18,7 @@ __all__ = [
     "check_class_names",
     "check_image_size",
     "fetch",
+    "inspect_image",
     "letterbox",
     "list_images",
     "load_dataset",
