@@ -83,7 +83,7 @@ def test_damaged_image_is_refused_by_name(model: Path, dataset_folder: Path, tmp
     args = parse(str(model), str(broken), "--out", str(tmp_path / "o"))
     with pytest.raises(InputError, match=r"0001\.jpg: truncated or damaged"):
         args.run(args)
-    assert list((tmp_path / "o").iterdir()) == []
+    assert not (tmp_path / "o").exists()
 
 
 def test_a_damaged_image_among_good_ones_leaves_no_pictures(
@@ -92,6 +92,6 @@ def test_a_damaged_image_among_good_ones_leaves_no_pictures(
     last = dataset_folder / "images" / "zzzz.jpg"
     last.write_bytes(b"no image")
     args = parse(str(model), str(dataset_folder / "images"), "--out", str(tmp_path / "annotated"))
-    with pytest.raises(InputError, match="zzzz.jpg"):
+    with pytest.raises(InputError, match=r"zzzz\.jpg"):
         args.run(args)
     assert not (tmp_path / "annotated").exists()
