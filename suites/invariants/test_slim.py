@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 _fewer = settings(max_examples=max(settings.default.max_examples // 4, 10))
 _few = settings(max_examples=max(settings.default.max_examples // 6, 8))
 RATIOS = st.floats(0, 1)
-MEASURES = st.sampled_from([name for name in IMPORTANCES if name != "taylor"])
+MEASURES = st.sampled_from(IMPORTANCES)
 SETTINGS = st.fixed_dictionaries(
     {
         "scope": st.sampled_from(["global", "layer"]),

@@ -19,13 +19,11 @@ from slimgate.model.channels import ChannelGraph, LayerChannels
 Scores = dict[int, float]
 """Importance by channel id; higher stays longer."""
 
-IMPORTANCES = ("gamma", "l1", "l2", "fpgm", "taylor", "random")
+IMPORTANCES = ("gamma", "l1", "l2", "fpgm", "random")
 
 
-def channel_importance(
-    module: nn.Module, graph: ChannelGraph, measure: str, *, seed: int = 0, gradients: bool = False
-) -> Scores:
-    """Return the importance of every channel that may be removed.
+def channel_importance(module: nn.Module, graph: ChannelGraph, measure: str, *, seed: int = 0) -> Scores:
+    """Return the importance of every channel that may be removed, from the weights alone.
 
     - ``gamma``: |γ| of the batch norms on the channel (Liu et al. 2017, network slimming, arXiv:1708.06519, section
       3). Channels without a batch norm (a transposed convolution's) take the place that the norm of their consumers'
@@ -33,8 +31,6 @@ def channel_importance(
     - ``l1``, ``l2``: norm of the filters (Li et al. 2017, arXiv:1608.08710), relative to the layer's mean.
     - ``fpgm``: sum of distances to the layer's other filters (He et al. 2019, arXiv:1811.00250, equation 4), relative
       to the layer's mean.
-    - ``taylor``: (Σ w·∂L/∂w)² over the filter, the first-order change of the loss (Molchanov et al. 2019,
-      arXiv:1906.10771, equation 8); ``.grad`` of the weights must be there.
     - ``random``: uniform numbers, as a control.
 
     Args:
@@ -42,18 +38,10 @@ def channel_importance(
         graph: its channels.
         measure: one of ``IMPORTANCES``.
         seed: of ``random``.
-        gradients: the weights' ``.grad`` holds the gradient of the loss.
 
     Raises:
-        InputError: ``taylor`` without gradients, or a weight is not finite.
+        InputError: a weight is not finite.
     """
-    if measure == "taylor" and not gradients:
-        raise InputError(
-            "importance taylor",
-            found="no gradients",
-            expected="gradients of the loss on training pictures",
-            action="give it pictures with data=codes:train, or choose another importance",
-        )
     layers = dict(module.named_modules())
     wanted = {channel for group in graph.free for channel in group.channels}
     if measure == "random":
@@ -112,10 +100,6 @@ def _filter_scores(layer: Any, measure: str) -> torch.Tensor:
     turned = isinstance(layer, nn.ConvTranspose2d)
     # A transposed convolution has its outputs in dimension 1.
     filters = (weight.transpose(0, 1) if turned else weight).flatten(1)
-    if measure == "taylor":
-        gradient = layer.weight.grad.double()
-        slopes = (gradient.transpose(0, 1) if turned else gradient).flatten(1)
-        return torch.square((filters * slopes).sum(1))
     return _relative(_NORMS[measure](filters))
 
 

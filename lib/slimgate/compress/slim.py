@@ -14,7 +14,17 @@ from typing import Any
 from slimgate.compress.allocation import Limits, choose_by_target, choose_channels, refuse_narrow
 from slimgate.compress.gammas import LEAST_SPARSE_SHARE, gamma_sparsity
 from slimgate.compress.importance import IMPORTANCES, channel_importance
-from slimgate.compress.operation import Operation, Setting, Workspace, read_choice, read_count, read_ratio
+from slimgate.compress.operation import (
+    Operation,
+    Setting,
+    Workspace,
+    read_choice,
+    read_count,
+    read_ratio,
+    read_text,
+)
+from slimgate.compress.taylor import labelled_pictures, taylor_importance
+from slimgate.compress.training_data import CODES, fingerprint_data
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Detector, Json, Step
 from slimgate.model.channels import ChannelGraph, LayerChannels, trace_channels
@@ -59,8 +69,8 @@ def slim(detector: Detector, settings: Mapping[str, Json], workspace: Workspace)
         _refuse_dense_gammas(detector)
     if settings["narrow"] == "refuse":
         refuse_narrow(graph.free, limits.multiple)
-    scores = channel_importance(detector.module, graph, settings["importance"], seed=settings["seed"])
     macs, sizes = _macs_cost(detector, graph), _parameter_cost(detector, graph)
+    scores = _scores(detector, graph, settings, macs)
     kept, ratio = _choose(graph, scores, settings, limits, macs, sizes)
     architecture, module = slice_detector(detector, graph, kept)
     everything = graph.all_channels()
@@ -126,6 +136,27 @@ def _choose(
         steps=_RESOLUTION,
         name=f"of the {key}",
     )
+
+
+def _scores(
+    detector: Detector,
+    graph: ChannelGraph,
+    settings: Mapping[str, Json],
+    macs: Callable[[frozenset[int]], float],
+) -> Mapping[int, float]:
+    if settings["importance"] == "taylor":
+        pictures = labelled_pictures(settings["data"], settings["images"])
+        scores = taylor_importance(detector, graph, pictures)
+    else:
+        scores = channel_importance(detector.module, graph, settings["importance"], seed=settings["seed"])
+    if settings["per"] == "channel":
+        return scores
+    everything = graph.all_channels()
+    whole = macs(everything)
+    costs = {
+        c: whole - macs(everything - {group.channels[0]}) for group in graph.free for c in group.channels
+    }
+    return {channel: score / costs[channel] for channel, score in scores.items()}
 
 
 def _refuse_dense_gammas(detector: Detector) -> None:
@@ -223,9 +254,25 @@ OPERATION = Operation(
             meaning="rank all channels together (global), or take the ratio of each layer (layer)",
         ),
         "importance": Setting(
-            read=read_choice(*(name for name in IMPORTANCES if name != "taylor")),
+            read=read_choice(*IMPORTANCES, "taylor"),
             default="gamma",
-            meaning="what ranks channels: gamma, l1, l2, fpgm, random",
+            meaning="what ranks channels: gamma, l1, l2, fpgm, random; taylor: the loss on training pictures",
+        ),
+        "per": Setting(
+            read=read_choice("channel", "flops"),
+            default="channel",
+            meaning="rank channels by their importance, or by importance per FLOP that they cost",
+        ),
+        "data": Setting(
+            read=read_text,
+            default=CODES,
+            fingerprint=fingerprint_data,
+            meaning="with importance=taylor: codes, or a YOLO data.yaml with train and val",
+        ),
+        "images": Setting(
+            read=read_count(1, 100_000),
+            default=640,
+            meaning="with importance=taylor: so many training pictures",
         ),
         "multiple": Setting(
             read=read_count(1, 1024), default=8, meaning="kept widths are rounded up to it: 8, 4, 16, 32"

@@ -97,17 +97,6 @@ def test_fpgm_by_hand() -> None:
     )
 
 
-def test_taylor_by_hand() -> None:
-    module, graph = _chain()
-    module["a"].weight.grad = torch.tensor([[1.0, 1.0], [5.0, -2.0]])[..., None, None]
-    module["b"].weight.grad = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.5, 2.0]])[..., None, None]
-    module["c"].weight.grad = torch.zeros(2, 3, 1, 1)
-    # a: (3 - 4)² and (0 - 2)², c: 0. b, whose outputs are dimension 1: (1 + 1)², (2 · 0 - 2 · 0.5)², (3 · 2)².
-    assert channel_importance(module, graph, "taylor", gradients=True) == pytest.approx(
-        {10: 0.5, 11: 2.0, 20: 4.0, 21: 1.0, 22: 36.0}
-    )
-
-
 def test_gamma_by_hand() -> None:
     """The transposed b has no norm: what c multiplies it by gives it a place among the gammas."""
     # 10: (0.5 + 1.5) / 2, 11: (2 + 1) / 2. c's columns: 2, 6, 0; weakest first: 22, 20, 21.
@@ -123,7 +112,7 @@ def test_random_is_uniform_by_seed() -> None:
     assert all(0 <= value < 1 for value in one.values())
 
 
-@pytest.mark.parametrize("measure", [name for name in IMPORTANCES if name != "taylor"])
+@pytest.mark.parametrize("measure", IMPORTANCES)
 @pytest.mark.parametrize("family", Family)
 def test_every_free_channel_is_scored_and_no_other(measure: str, family: Family) -> None:
     spec = NetworkSpec(family=family, up="deconv2", down="DWConv", widths=(8, 8, 24))
@@ -140,16 +129,6 @@ def test_a_filter_of_zeros_is_worth_nothing_even_among_zeros() -> None:
     module["b"].weight.data.zero_()
     found = channel_importance(module, graph, "l1")
     assert [found[channel] for channel in (20, 21, 22)] == [0, 0, 0]
-
-
-def test_taylor_needs_gradients() -> None:
-    with pytest.raises(InputError) as caught:
-        channel_importance(*_chain(), "taylor")
-    assert str(caught.value) == (
-        "importance taylor: no gradients\n"
-        "  expected: gradients of the loss on training pictures\n"
-        "  what to do: give it pictures with data=codes:train, or choose another importance"
-    )
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
