@@ -170,7 +170,18 @@ OPERATION = Operation(
         ),
     },
     successors=frozenset(
-        {"align", "finetune", "prune", "prune24", "recalibrate", "slim", "sparsify", "swap-activation"}
+        {
+            "drop-levels",
+            "shallow",
+            "align",
+            "finetune",
+            "prune",
+            "prune24",
+            "recalibrate",
+            "slim",
+            "sparsify",
+            "swap-activation",
+        }
     ),
     apply=deconvolve,
 )

@@ -7,9 +7,9 @@ ultralytics has distillation of its own (``distill_model``). It does not serve h
 - the wrapper renames every tensor of the student, and its projector joins the optimizer and the averaged weights;
 - a teacher given by path is read as a pickle.
 
-Since a pruned student has the teacher's own head (classes, strides, bins of the box distributions), outputs can be
-compared one by one, and nothing needs to be learned in between. Per candidate, with the teacher's best class score
-as its weight w:
+Since a pruned student has the teacher's own head (classes, bins of the box distributions, and levels, of which it
+may lack some), outputs can be compared one by one, and nothing needs to be learned in between. Per candidate, with
+the teacher's best class score as its weight w:
 
     class   Σ KL(teacher ‖ student) over all classes and candidates / Σw       (Bernoulli)
     box     Σ w · mean over four sides of KL(teacher ‖ student) / Σw           (over the bins of the distribution)
@@ -21,7 +21,7 @@ teacher's score instead of on a chosen region. Class and box are scaled by the g
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,9 @@ def load_teacher(path: Path, student: Detector) -> Detector:
     teacher = load_checkpoint(path)
     ours, theirs = _meaning(student), _meaning(teacher)
     differing = [key for key in ours if ours[key] != theirs[key]]
+    if set(strides_of(student.module)) <= set(strides_of(teacher.module)):
+        # A student without the teacher's coarsest level is taught by the levels that it has.
+        differing = [key for key in differing if key != "strides"]
     if differing:
         raise InputError(
             f"teacher {path.name}",
@@ -110,9 +113,16 @@ class Teacher:
     """A teacher's network: fused, in bfloat16 and channels-last, never trained.
 
     Not a module: as a part of the student it would be averaged, optimised and saved with it.
+
+    Args:
+        detector: the teacher.
+        strides: of the levels whose outputs are wanted; a subset of its own.
+        half: run it in bfloat16.
     """
 
-    def __init__(self, detector: Detector, *, half: bool) -> None:
+    def __init__(self, detector: Detector, *, strides: Sequence[int], half: bool) -> None:
+        self._own_strides = strides_of(detector.module)
+        self._strides = frozenset(strides)
         module: Any = fuse_batchnorm(detector.module).eval().requires_grad_(False)
         self._type = torch.bfloat16 if half else torch.float32
         self._module = module.to(dtype=self._type, memory_format=torch.channels_last)
@@ -125,10 +135,17 @@ class Teacher:
         return self
 
     def outputs(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return ``boxes`` and ``scores`` as float32, without gradient, for images ``(n, 3, s, s)`` in 0..1."""
+        """Return ``boxes`` and ``scores`` as float32, without gradient, for images ``(n, 3, h, w)`` in 0..1."""
         with torch.no_grad():
             found = self._module(images.to(dtype=self._type, memory_format=torch.channels_last))
-        return {key: found[key].float() for key in ("boxes", "scores")}
+        height, width = images.shape[-2:]
+        cells = [(height // stride) * (width // stride) for stride in self._own_strides]
+        return {key: self._wanted(found[key].float(), cells) for key in ("boxes", "scores")}
+
+    def _wanted(self, outputs: torch.Tensor, cells: Sequence[int]) -> torch.Tensor:
+        """Return the candidates of the wanted levels; levels follow each other in the last dimension."""
+        levels = zip(self._own_strides, torch.split(outputs, list(cells), dim=-1), strict=True)
+        return torch.cat([level for stride, level in levels if stride in self._strides], dim=-1)
 
 
 class Distillation(Recipe):
@@ -136,12 +153,13 @@ class Distillation(Recipe):
 
     Args:
         teacher: see ``load_teacher``.
+        strides: of the student's levels.
         weight: of the loss, beside the losses against the labels.
         half: run the teacher in bfloat16.
     """
 
-    def __init__(self, teacher: Detector, *, weight: float, half: bool) -> None:
-        self._teacher = Teacher(teacher, half=half)
+    def __init__(self, teacher: Detector, *, strides: Sequence[int], weight: float, half: bool) -> None:
+        self._teacher = Teacher(teacher, strides=strides, half=half)
         self._weight = weight
 
     def begin(self, trainer: Any) -> None:

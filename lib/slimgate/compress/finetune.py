@@ -12,6 +12,7 @@ from slimgate.compress.recipe import Recipe
 from slimgate.compress.train import refuse_anchors
 from slimgate.compress.training_settings import apply_training, training_settings
 from slimgate.flow import Detector, Json
+from slimgate.model import strides_of
 
 
 def finetune(detector: Detector, settings: Mapping[str, Json], workspace: Workspace) -> Detector:
@@ -32,7 +33,9 @@ def finetune(detector: Detector, settings: Mapping[str, Json], workspace: Worksp
     if settings["teacher"] is not None:
         teacher = load_teacher(Path(settings["teacher"]), detector)
         half = settings["precision"] == "bf16"
-        recipes.append(Distillation(teacher, weight=settings["distill"], half=half))
+        recipes.append(
+            Distillation(teacher, strides=strides_of(detector.module), weight=settings["distill"], half=half)
+        )
         notes["teacher"] = describe_teacher(teacher)
     return apply_training("finetune", detector, settings, workspace, recipes, notes)
 
@@ -63,6 +66,8 @@ OPERATION = Operation(
     },
     successors=frozenset(
         {
+            "drop-levels",
+            "shallow",
             "align",
             "deconv",
             "finetune",

@@ -101,6 +101,8 @@ OPERATION = Operation(
     },
     successors=frozenset(
         {
+            "drop-levels",
+            "shallow",
             "align",
             "deconv",
             "finetune",

@@ -294,7 +294,18 @@ OPERATION = Operation(
         "seed": Setting(read=read_count(0, 2**31 - 1), default=0, meaning="of importance=random"),
     },
     successors=frozenset(
-        {"align", "finetune", "prune", "prune24", "recalibrate", "rederive", "slim", "swap-activation"}
+        {
+            "drop-levels",
+            "shallow",
+            "align",
+            "finetune",
+            "prune",
+            "prune24",
+            "recalibrate",
+            "rederive",
+            "slim",
+            "swap-activation",
+        }
     ),
     apply=slim,
 )

@@ -132,6 +132,8 @@ OPERATION = Operation(
             epochs=10, learning_rate=0.001, final_rate=0.1, average=0.999, statistics=640, keep="last"
         ),
     },
-    successors=frozenset({"finetune", "recalibrate", "slim", "sparsify", "swap-activation"}),
+    successors=frozenset(
+        {"drop-levels", "shallow", "finetune", "recalibrate", "slim", "sparsify", "swap-activation"}
+    ),
     apply=sparsify,
 )

@@ -65,6 +65,8 @@ OPERATION = Operation(
     settings={
         "activation": Setting(read=read_choice(*_TEXTS), meaning="relu, hardswish or silu"),
     },
-    successors=frozenset({"align", "deconv", "finetune", "rederive", "slim", "sparsify"}),
+    successors=frozenset(
+        {"drop-levels", "shallow", "align", "deconv", "finetune", "rederive", "slim", "sparsify"}
+    ),
     apply=swap_activation,
 )

@@ -88,6 +88,6 @@ OPERATION = Operation(
     settings={
         "seed": Setting(read=read_count(0, 2**31 - 1), default=0, meaning="of the new head's weights"),
     },
-    successors=frozenset({"deconv", "finetune", "sparsify", "swap-activation"}),
+    successors=frozenset({"drop-levels", "shallow", "deconv", "finetune", "sparsify", "swap-activation"}),
     apply=transfer_head,
 )

@@ -62,8 +62,8 @@ def test_a_teacher_gives_raw_outputs_close_to_its_own_network(tiny_detector: Det
     module = trainable_module(copy.deepcopy(tiny_detector.module), half=False)
     with torch.no_grad():
         expected = module(images)[1]
-    exact = Teacher(tiny_detector, half=False).outputs(images)
-    rough = Teacher(tiny_detector, half=True).outputs(images)
+    exact = Teacher(tiny_detector, strides=(4, 8), half=False).outputs(images)
+    rough = Teacher(tiny_detector, strides=(4, 8), half=True).outputs(images)
     assert set(exact) == {"boxes", "scores"}
     for key, tensor in exact.items():
         torch.testing.assert_close(tensor, expected[key], rtol=1e-3, atol=1e-3)
@@ -72,7 +72,7 @@ def test_a_teacher_gives_raw_outputs_close_to_its_own_network(tiny_detector: Det
 
 
 def test_a_teacher_is_not_part_of_what_it_teaches(tiny_detector: Detector) -> None:
-    teacher = Teacher(tiny_detector, half=True)
+    teacher = Teacher(tiny_detector, strides=(4, 8), half=True)
     assert copy.deepcopy(teacher) is teacher
     student = build_module(tiny_detector.architecture, family=Family.ULTRALYTICS, class_count=3)
     before = set(student.state_dict())

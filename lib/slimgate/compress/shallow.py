@@ -1,0 +1,100 @@
+"""Fewer blocks: of stages that repeat a residual block, the blocks that add least go.
+
+A residual block adds to what passes by it, so without it the network still computes something close. Every layer
+costs time of its own however narrow it is: on a small batch, depth is what a slim network's latency is made of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from slimgate.compress.operation import Operation, Setting, Workspace, read_count
+from slimgate.compress.rows import join_rows, rebuild, split_rows
+from slimgate.errors import InputError
+from slimgate.flow import Detector, Json, Step
+
+_STAGES = frozenset({"C3"})
+"""Rows whose repeated blocks are one after the other in ``m``, so that any of them may go."""
+
+
+def make_shallow(detector: Detector, settings: Mapping[str, Json], workspace: Workspace) -> Detector:
+    """Return the detector with at most so many blocks in every stage; those that stay keep their weights.
+
+    Args:
+        detector: stays as it is.
+        settings: ``blocks``, checked.
+        workspace: not used; nothing is trained.
+
+    Raises:
+        InputError: no stage has more blocks.
+    """
+    rows = split_rows(detector.architecture)
+    dropped: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        stage: Any = detector.module.get_submodule(f"model.{index}")
+        blocks = getattr(stage, "m", None)
+        if (
+            row[2] not in _STAGES
+            or not isinstance(blocks, nn.Sequential)
+            or len(blocks) <= settings["blocks"]
+        ):
+            continue
+        strengths = [_strength(block) for block in blocks]
+        ranked = sorted(range(len(blocks)), key=lambda number: -strengths[number])
+        dropped[f"model.{index}.m"] = sorted(ranked[settings["blocks"] :])
+        row[1] = _number_for(settings["blocks"], detector.architecture)
+    if not dropped:
+        raise InputError(
+            f"shallow of {detector.name}",
+            found=f"no C3 stage of more than {settings['blocks']} blocks",
+            expected="stages that repeat their block more often",
+            action="ask for fewer blocks, or leave shallow out",
+        )
+
+    def rename(name: str) -> str | None:
+        match = re.match(r"(model\.\d+\.m)\.(\d+)\.(.*)", name)
+        if match is None or match[1] not in dropped:
+            return name
+        number, gone = int(match[2]), dropped[match[1]]
+        if number in gone:
+            return None
+        return f"{match[1]}.{number - sum(other < number for other in gone)}.{match[3]}"
+
+    architecture = join_rows(detector.architecture, rows)
+    notes: dict[str, Json] = {"dropped": dropped}
+    step = Step(operation="shallow", settings=dict(settings), notes=notes)
+    return rebuild(detector, architecture, detector.module.state_dict(), rename, step)
+
+
+def _strength(block: nn.Module) -> float:
+    """Return how much a block adds: the mean scale of its last batch norm."""
+    norms = [layer for layer in block.modules() if isinstance(layer, nn.BatchNorm2d)]
+    return float(norms[-1].weight.detach().abs().mean())
+
+
+def _number_for(blocks: int, architecture: Mapping[str, Json]) -> int:
+    """Return the number in a row that the depth multiple turns into so many blocks."""
+    scales, scale = architecture.get("scales"), architecture.get("scale")
+    depth = scales[scale][0] if scales and scale in scales else architecture.get("depth_multiple", 1.0)
+    if blocks == 1:
+        return 1
+    # As both upstreams read it: max(round(number * depth), 1) for numbers above 1.
+    return next(number for number in range(2, 10_000) if max(round(number * depth), 1) == blocks)
+
+
+OPERATION = Operation(
+    name="shallow",
+    summary="keep at most so many blocks in every stage that repeats them",
+    example="shallow:1",
+    positional="blocks",
+    settings={"blocks": Setting(read=read_count(1, 100), meaning="most blocks that a stage keeps")},
+    successors=frozenset(
+        {"align", "deconv", "drop-levels", "finetune", "prune", "prune24", "recalibrate", "slim", "sparsify"}
+        | {"swap-activation", "transfer-head", "rederive", "shallow"}
+    ),
+    apply=make_shallow,
+)

@@ -1,0 +1,128 @@
+"""Layers that go leave the others as they were: what is left computes what the whole did with those silenced."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from slimgate.compress import apply_operations, parse_operation
+from slimgate.compress.distill import Teacher
+from slimgate.errors import InputError, UsageError
+from slimgate.flow import Detector, Family
+from slimgate.model import build_module, count_flops, count_parameters, load_detector, save_checkpoint, strides_of
+from torch import nn
+
+from fixtures.specs import NetworkSpec, build_from_spec, specs
+
+torch.set_num_threads(1)
+
+
+def _apply(detector: Detector, *texts: str) -> Detector:
+    return apply_operations(detector, [parse_operation(text) for text in texts])
+
+
+def _outputs(module: nn.Module) -> torch.Tensor:
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    with torch.no_grad():
+        return torch.Tensor(copy.deepcopy(module).double().eval()(pictures))
+
+
+def _silence(layer: nn.Module) -> None:
+    layer.register_forward_hook(lambda _layer, _given, made: torch.zeros_like(made))
+
+
+@given(spec=specs(), ratio=st.sampled_from([0.0, 0.4]))
+def test_without_the_coarsest_level_the_finer_one_sees_zeros_where_it_was(
+    spec: NetworkSpec, ratio: float
+) -> None:
+    # A bottleneck in the neck adds to what was concatenated: it cannot do without a part of it.
+    detector = build_from_spec(replace(spec, neck="C3"))
+    if ratio:
+        detector = _apply(detector, f"slim:{ratio},importance=l2,multiple=4,narrow=keep")
+    whole = copy.deepcopy(detector.module)
+    _silence(whole.get_submodule("model.5"))
+    after = _apply(detector, "drop-levels:1")
+
+    assert strides_of(after.module) == (4,)
+    assert after.stride == 4
+    finer = _outputs(whole)[..., : _outputs(after.module).shape[-1]]
+    assert torch.allclose(_outputs(after.module), finer, atol=1e-9)
+    assert count_flops(after) < count_flops(detector)
+    assert count_parameters(after.module).total < count_parameters(detector.module).total
+
+
+@given(spec=specs(), most=st.integers(1, 2))
+def test_without_a_block_what_passed_it_by_goes_on(spec: NetworkSpec, most: int) -> None:
+    spec = replace(spec, block="C3", depth=3)
+    detector = build_from_spec(spec)
+    after = _apply(detector, f"shallow:{most}")
+
+    dropped = after.lineage[-1].notes["dropped"]["model.2.m"]
+    assert len(dropped) == 3 - most
+    whole = copy.deepcopy(detector.module)
+    for number in dropped:
+        last = whole.get_submodule(f"model.2.m.{number}.cv2.bn")
+        last.weight.data.zero_()
+        last.bias.data.zero_()
+    assert torch.allclose(_outputs(after.module), _outputs(whole), atol=1e-9)
+
+
+@settings(max_examples=10)
+@given(spec=specs())
+def test_both_are_in_the_checkpoint_and_can_be_slimmed(spec: NetworkSpec) -> None:
+    detector = build_from_spec(replace(spec, block="C3", depth=2, neck="C3"))
+    texts = ["shallow:1", "drop-levels:1", "slim:0.3,importance=l2,multiple=4,narrow=keep"]
+    after = _apply(detector, *texts)
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = load_detector(save_checkpoint(after, Path(folder) / "after"))
+    assert torch.equal(_outputs(loaded.module), _outputs(after.module))
+    again = build_module(after.architecture, family=after.family, class_count=3)
+    again.load_state_dict(after.module.state_dict())
+
+
+def test_the_blocks_that_add_most_stay() -> None:
+    detector = build_from_spec(NetworkSpec(depth=3))
+    with torch.no_grad():
+        for number, scale in enumerate((0.2, 0.9, 0.5)):
+            detector.module.get_submodule(f"model.2.m.{number}.cv2.bn").weight.fill_(scale)
+    assert _apply(detector, "shallow:1").lineage[-1].notes == {"dropped": {"model.2.m": [0, 2]}}
+    assert _apply(detector, "shallow:2").lineage[-1].notes == {"dropped": {"model.2.m": [0]}}
+
+
+@pytest.mark.parametrize("family", Family)
+def test_a_detector_keeps_one_level(family: Family) -> None:
+    with pytest.raises(UsageError) as caught:
+        _apply(build_from_spec(NetworkSpec(family=family)), "drop-levels:2")
+    assert str(caught.value) == (
+        "drop-levels of drawn: 2 of its 2 levels (strides 4, 8)\n"
+        "  expected: at most 1: a detector has at least one level\n"
+        "  what to do: write drop-levels:1 or less"
+    )
+
+
+def test_a_network_that_leans_on_the_level_is_refused() -> None:
+    with pytest.raises(InputError, match="tensors that do not fit what is left"):
+        _apply(build_from_spec(NetworkSpec(neck="Bottleneck")), "drop-levels:1")
+
+
+def test_nothing_to_make_shallow_is_refused() -> None:
+    with pytest.raises(InputError, match="no C3 stage of more than 1 blocks"):
+        _apply(build_from_spec(NetworkSpec()), "shallow:1")
+
+
+def test_a_teacher_with_more_levels_teaches_those_of_the_student() -> None:
+    detector = build_from_spec(NetworkSpec())
+    pictures = torch.rand(2, 3, 64, 64)
+    everything = Teacher(detector, strides=(4, 8), half=False).outputs(pictures)
+    finer = Teacher(detector, strides=(4,), half=False).outputs(pictures)
+    coarser = Teacher(detector, strides=(8,), half=False).outputs(pictures)
+    for key, whole in everything.items():
+        assert whole.shape[-1] == 16 * 16 + 8 * 8
+        assert torch.equal(torch.cat([finer[key], coarser[key]], dim=-1), whole)
+        assert finer[key].shape[-1] == 16 * 16
