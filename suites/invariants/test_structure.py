@@ -15,7 +15,14 @@ from slimgate.compress import apply_operations, parse_operation
 from slimgate.compress.distill import Teacher
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Detector, Family
-from slimgate.model import build_module, count_flops, count_parameters, load_detector, save_checkpoint, strides_of
+from slimgate.model import (
+    build_module,
+    count_flops,
+    count_parameters,
+    load_detector,
+    save_checkpoint,
+    strides_of,
+)
 from torch import nn
 
 from fixtures.specs import NetworkSpec, build_from_spec, specs

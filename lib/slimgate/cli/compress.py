@@ -24,10 +24,16 @@ operations (applied in the order given, each recorded in the new checkpoint's li
   sparsify:STRENGTH[,epochs=10][,ramp=0.3][,...]
                                      train with a pull of batch norms' scales to zero: do this before slim.
                                      STRENGTH 0.1 to 1 is the pull per step, relative to the learning rate
-  slim:RATIO[,flops=SHARE][,parameters=SHARE][,scope=global|layer][,importance=gamma|l1|l2|fpgm|random]
+  drop-levels:LEVELS                 remove the coarsest detection levels and every layer of their strides: where
+                                     objects are small or few pixels are needed, they find nothing and cost as much
+  shallow:BLOCKS                     keep at most so many blocks in every stage that repeats them; finetune follows
+  slim:RATIO[,flops=SHARE][,parameters=SHARE][,scope=global|layer][,importance=gamma|taylor|l1|l2|fpgm|random]
                                      remove whole channels by coupled group: RATIO of them, or as few as leave a
-                                     share of the FLOPs or parameters. [,multiple=8][,floor=0.125][,head_floor=0.25]
-                                     widths are rounded up to the multiple, and layers keep at least their floor.
+                                     share of the FLOPs or parameters. taylor: what the loss on training pictures
+                                     would change by [,data=codes][,images=640]; gamma: after sparsify
+                                     [,per=channel|flops] rank by importance, or by importance per FLOP
+                                     [,multiple=8][,floor=0.125][,head_floor=0.25] widths are rounded up to the
+                                     multiple, and layers keep at least their floor.
                                      [,dense_gammas=refuse|accept][,narrow=refuse|keep][,seed=0]
   align:MULTIPLE                     pad widths up to a multiple with channels of exact zeros: equal outputs
   rederive:WEIGHTS[,match=kept|first][,seed=0]
@@ -35,8 +41,8 @@ operations (applied in the order given, each recorded in the new checkpoint's li
                                      detector WEIGHTS, or at random when none is named
   finetune:EPOCHS[,teacher=FILE][,distill=1][,...]
                                      train on from the weights as they are; weights that prune set to zero stay zero.
-                                     teacher: learn the outputs of that checkpoint too (same classes and strides),
-                                     such as the detector before slim; distill: weight of what it says
+                                     teacher: learn the outputs of that checkpoint too (same classes, at
+                                     least the same strides), such as the detector before slim; distill: its weight
   swap-activation:relu|hardswish|silu
                                      another activation everywhere (relu is what INT8 gains most from): the weights
                                      stay, the accuracy is gone until finetune follows. Setting: activation
@@ -58,6 +64,8 @@ examples:
   slimgate compress best.pt --op deconv:2 --op align:16 --op prune24:dense -o best-npu
   slimgate compress codes.safetensors --op sparsify:0.5,epochs=12 -o codes-sparse --run runs/sparse
   slimgate compress codes-sparse.safetensors --op slim:flops=0.18 --op finetune:30 -o codes-slim --run runs/slim
+  slimgate compress codes.safetensors --op slim:flops=0.5,importance=taylor,per=flops --op finetune:4 -o codes-half
+  slimgate compress codes.safetensors --op drop-levels:1 --op shallow:1 --op finetune:2 -o codes-two-levels
   slimgate compress codes-slim.safetensors --op finetune:30,teacher=codes.safetensors -o codes-taught
   slimgate compress codes-sparse.safetensors --op slim:flops=0.3 --op recalibrate:640 -o codes-slim
   slimgate compress codes.safetensors --op swap-activation:relu --op finetune:12 -o codes-relu

@@ -7,12 +7,14 @@ architecture starts anew, from scratch or from a pretrained detector's weights, 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
+from slimgate.compress.drop_levels import drop_levels
 from slimgate.compress.operation import Operation, Setting, Workspace, read_choice, read_count
+from slimgate.compress.shallow import drop_blocks
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Detector, Json, Step
 from slimgate.model.build import build_module
@@ -69,6 +71,7 @@ def _inherited(
             expected=f"{detector.family.value}, as {detector.name}",
             action="name a pretrained detector of the same family",
         )
+    pretrained = _with_the_same_layers(pretrained, detector.lineage)
     graph = trace_channels(pretrained.module, subject=pretrained.name)
     slim = trace_channels(detector.module, subject=detector.name)
     if match == "kept":
@@ -82,6 +85,16 @@ def _inherited(
     }
     _refuse_if_strange(detector, pretrained, graph, fitting, state)
     return fitting
+
+
+def _with_the_same_layers(pretrained: Detector, lineage: Sequence[Step]) -> Detector:
+    """Return the pretrained detector without the levels and blocks that a lineage says were removed."""
+    for step in lineage:
+        if step.operation == "drop-levels":
+            pretrained = drop_levels(pretrained, step.settings, Workspace())
+        elif step.operation == "shallow":
+            pretrained = drop_blocks(pretrained, step.notes["dropped"], step)
+    return pretrained
 
 
 def _refuse_if_strange(
@@ -112,10 +125,15 @@ def _positions_kept(detector: Detector) -> dict[str, list[int]]:
     chosen: dict[str, list[int]] = {}
     steps = [step for step in detector.lineage if step.operation in ("slim", "align")]
     padded = [step for step in steps if step.operation == "align" and step.notes.get("padded")]
-    if padded or not any(step.operation == "slim" for step in steps):
+    operations = [step.operation for step in detector.lineage]
+    renamed = "slim" in operations and "shallow" in operations[operations.index("slim") :]
+    if padded or renamed or "slim" not in operations:
+        found = (
+            "channels padded by align" if padded else "blocks removed after slim, which renames the others"
+        )
         raise UsageError(
             f"match=kept for {detector.name}",
-            found="channels padded by align" if padded else "no slim in its lineage",
+            found=found if padded or renamed else "no slim in its lineage",
             expected="a detector whose lineage says which channels were kept",
             action="write match=first, which takes the first channels of every layer",
         )

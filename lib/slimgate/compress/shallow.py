@@ -6,15 +6,16 @@ costs time of its own however narrow it is: on a small batch, depth is what a sl
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from slimgate.compress.operation import Operation, Setting, Workspace, read_count
 from slimgate.compress.rows import join_rows, rebuild, split_rows
-from slimgate.errors import InputError
+from slimgate.errors import InputError, name_offenders
 from slimgate.flow import Detector, Json, Step
 
 _STAGES = frozenset({"C3"})
@@ -32,28 +33,49 @@ def make_shallow(detector: Detector, settings: Mapping[str, Json], workspace: Wo
     Raises:
         InputError: no stage has more blocks.
     """
-    rows = split_rows(detector.architecture)
-    dropped: dict[str, list[int]] = {}
-    for index, row in enumerate(rows):
-        stage: Any = detector.module.get_submodule(f"model.{index}")
-        blocks = getattr(stage, "m", None)
-        if (
-            row[2] not in _STAGES
-            or not isinstance(blocks, nn.Sequential)
-            or len(blocks) <= settings["blocks"]
-        ):
-            continue
+    most: int = settings["blocks"]
+    dropped = {}
+    for name, blocks in _stages(detector).items():
         strengths = [_strength(block) for block in blocks]
         ranked = sorted(range(len(blocks)), key=lambda number: -strengths[number])
-        dropped[f"model.{index}.m"] = sorted(ranked[settings["blocks"] :])
-        row[1] = _number_for(settings["blocks"], detector.architecture)
+        if len(blocks) > most:
+            dropped[name] = sorted(ranked[most:])
     if not dropped:
         raise InputError(
             f"shallow of {detector.name}",
-            found=f"no C3 stage of more than {settings['blocks']} blocks",
+            found=f"no C3 stage of more than {most} blocks",
             expected="stages that repeat their block more often",
             action="ask for fewer blocks, or leave shallow out",
         )
+    return drop_blocks(detector, dropped, Step(operation="shallow", settings=dict(settings), notes={}))
+
+
+def drop_blocks(detector: Detector, dropped: Mapping[str, Sequence[int]], step: Step) -> Detector:
+    """Return the detector without the blocks of these numbers, by name of the sequence they are in.
+
+    Args:
+        detector: stays as it is.
+        dropped: such as ``{"model.4.m": [1]}``; every sequence keeps a block.
+        step: what the lineage says, to which the blocks are added.
+
+    Raises:
+        InputError: it has no such blocks.
+    """
+    stages = _stages(detector)
+    strange = [
+        f"{name}.{n}" for name, gone in dropped.items() for n in gone if n >= len(stages.get(name, ()))
+    ]
+    if strange:
+        raise InputError(
+            f"{step.operation} of {detector.name}",
+            found=f"no block {name_offenders(strange)}",
+            expected="a detector with the blocks that are to go",
+            action="use the detector that the lineage is of",
+        )
+    rows = split_rows(detector.architecture)
+    for name, gone in dropped.items():
+        row = rows[int(name.split(".")[1])]
+        row[1] = _number_for(len(stages[name]) - len(gone), detector.architecture)
 
     def rename(name: str) -> str | None:
         match = re.match(r"(model\.\d+\.m)\.(\d+)\.(.*)", name)
@@ -65,9 +87,19 @@ def make_shallow(detector: Detector, settings: Mapping[str, Json], workspace: Wo
         return f"{match[1]}.{number - sum(other < number for other in gone)}.{match[3]}"
 
     architecture = join_rows(detector.architecture, rows)
-    notes: dict[str, Json] = {"dropped": dropped}
-    step = Step(operation="shallow", settings=dict(settings), notes=notes)
-    return rebuild(detector, architecture, detector.module.state_dict(), rename, step)
+    notes: dict[str, Json] = {"dropped": {name: list(gone) for name, gone in dropped.items()}}
+    noted = dataclasses.replace(step, notes={**step.notes, **notes})
+    return rebuild(detector, architecture, detector.module.state_dict(), rename, noted)
+
+
+def _stages(detector: Detector) -> dict[str, nn.Sequential]:
+    """Return the sequences of blocks of the rows that repeat theirs, by name."""
+    found = {}
+    for index, row in enumerate(split_rows(detector.architecture)):
+        blocks: Any = getattr(detector.module.get_submodule(f"model.{index}"), "m", None)
+        if row[2] in _STAGES and isinstance(blocks, nn.Sequential):
+            found[f"model.{index}.m"] = blocks
+    return found
 
 
 def _strength(block: nn.Module) -> float:

@@ -133,3 +133,29 @@ def test_an_empty_path() -> None:
     assert parse_operation("rederive").settings["weights"] is None
     with pytest.raises(UsageError, match=r"rederive weights: an empty path(.|\n)*leave weights out"):
         parse_operation("rederive:weights=")
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("match", ["kept", "first"])
+def test_levels_and_blocks_that_went_go_from_the_pretrained_detector_too(
+    family: Family, match: str, tmp_path: Path
+) -> None:
+    whole = build_from_spec(NetworkSpec(family=family, depth=3))
+    path = save_checkpoint(whole, tmp_path / "pretrained")
+    slim = _applied(whole, "drop-levels:1", "shallow:1", "slim:0.4,importance=random,multiple=1")
+    built = _applied(slim, f"rederive:{path},match={match}")
+    assert built.lineage[-1].notes["inherited"] == len(slim.module.state_dict())
+    assert (built.weights_sha256 == slim.weights_sha256) == (match == "kept")
+
+
+def test_blocks_removed_after_slim_have_other_names(tmp_path: Path) -> None:
+    whole = build_from_spec(NetworkSpec(depth=2))
+    path = save_checkpoint(whole, tmp_path / "pretrained")
+    slim = _applied(whole, "slim:0.4,importance=l1,multiple=1", "shallow:1")
+    with pytest.raises(UsageError) as caught:
+        _applied(slim, f"rederive:{path}")
+    assert str(caught.value) == (
+        "match=kept for drawn: blocks removed after slim, which renames the others\n"
+        "  expected: a detector whose lineage says which channels were kept\n"
+        "  what to do: write match=first, which takes the first channels of every layer"
+    )
