@@ -20,6 +20,7 @@ COMMANDS = (
     "compress",
     "align",
     "rederive",
+    "search",
     "inspect",
     "train",
     "report",

@@ -31,7 +31,8 @@ operations (applied in the order given, each recorded in the new checkpoint's li
                                      remove whole channels by coupled group: RATIO of them, or as few as leave a
                                      share of the FLOPs or parameters. taylor: what the loss on training pictures
                                      would change by [,data=codes][,images=640]; gamma: after sparsify
-                                     [,per=channel|flops] rank by importance, or by importance per FLOP
+                                     [,per=channel|flops] rank by importance, or by importance per FLOP;
+                                     [,favour=4:0.5/16:2/head:1.5] times a factor by stride, or for the head
                                      [,multiple=8][,floor=0.125][,head_floor=0.25] widths are rounded up to the
                                      multiple, and layers keep at least their floor.
                                      [,dense_gammas=refuse|accept][,narrow=refuse|keep][,seed=0]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from slimgate.compress.allocation import Limits, choose_by_target, choose_channels, refuse_narrow
+from slimgate.compress.favour import favoured, read_favour
 from slimgate.compress.gammas import LEAST_SPARSE_SHARE, gamma_sparsity
 from slimgate.compress.importance import IMPORTANCES, channel_importance
 from slimgate.compress.operation import (
@@ -149,6 +150,8 @@ def _scores(
         scores = taylor_importance(detector, graph, pictures)
     else:
         scores = channel_importance(detector.module, graph, settings["importance"], seed=settings["seed"])
+    if settings["favour"] is not None:
+        scores = favoured(scores, detector, graph, settings["favour"])
     if settings["per"] == "channel":
         return scores
     everything = graph.all_channels()
@@ -262,6 +265,11 @@ OPERATION = Operation(
             read=read_choice("channel", "flops"),
             default="channel",
             meaning="rank channels by their importance, or by importance per FLOP that they cost",
+        ),
+        "favour": Setting(
+            read=read_favour,
+            default=None,
+            meaning="factors on the importance by part, a stride or head: 4:0.5/16:2/head:1.5",
         ),
         "data": Setting(
             read=read_text,

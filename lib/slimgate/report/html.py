@@ -16,6 +16,7 @@ from slimgate.report.attribution import attribution_table
 from slimgate.report.overview import deployed_confidence, main_table, summarise_run
 from slimgate.report.panels import list_pictures
 from slimgate.report.rows import Row, baseline_row, list_rows, sort_worst_first
+from slimgate.report.searched import read_searched
 from slimgate.report.sets import list_sets
 from slimgate.report.tradeoff import tradeoff_plots
 
@@ -80,6 +81,7 @@ def _context(files: RunFiles, rows: list[Row]) -> dict[str, Any]:
         "slim": slim.slim_table(rows),
         "widths": slim.list_widths(rows),
         "attribution": attribution_table(files.run, rows),
+        "searched": read_searched(files.run),
         "epochs": training.epochs_table(files.run, rows),
         "trainings": training.list_trainings(files.run, rows),
         "classes_open": len(files.run["class_names"]) <= _FEW_CLASSES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -93,9 +94,36 @@ def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
         rounds=reader.whole(measure, "rounds", "measure.", default=41, least=9) or 41,
         rounds_batch32=reader.whole(measure, "rounds_batch32", "measure.", default=9, least=9) or 9,
         pictures=reader.whole(measure, "pictures", "measure.", default=6, least=0) or 0,
+        search=_search_from_toml(value, reader),
         required_metrics=reader.texts(gate, "required", "gate.", default=("map50_95",)),
         variants=variants,
     )
+
+
+def _search_from_toml(value: Mapping[str, Any], reader: TomlReader) -> Mapping[str, Any]:
+    table = reader.table(value, "search", optional=True)
+    if not table:
+        return {}
+    path = reader.path.parent / reader.text(table, "file", "search.")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise reader.error(
+            "search.file",
+            f"{path} cannot be read ({error})",
+            "the search.json that slimgate search wrote",
+            "correct the path, or leave [search] out",
+        ) from None
+    from slimgate.compress.search import FORMAT, is_search
+
+    if not is_search(found):
+        raise reader.error(
+            "search.file",
+            f"{path} is no search",
+            f"a whole file of the format {FORMAT}",
+            "name the search.json that slimgate search wrote",
+        )
+    return dict(found)
 
 
 def _also_from_toml(data: Mapping[str, Any], reader: TomlReader) -> tuple[str, ...]:

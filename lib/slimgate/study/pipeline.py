@@ -350,4 +350,5 @@ class _Flow:
             "complete": not expression.strip() and self.timing,
             "pictures": pictures,
             "trainings": self.trainings,
+            "search": dict(study.search),
         }

@@ -9,12 +9,24 @@ from typing import Any
 from slimgate.errors import InputError, nearest_name
 
 _KEYS: dict[str, tuple[str, ...]] = {
-    "study": ("format", "id", "title", "detector", "data", "protocol", "measure", "gate", "variant"),
+    "study": (
+        "format",
+        "id",
+        "title",
+        "detector",
+        "data",
+        "protocol",
+        "measure",
+        "gate",
+        "search",
+        "variant",
+    ),
     "detector": ("weights", "image_size"),
     "data": ("evaluation", "also", "images", "calibration", "calibration_images"),
     "protocol": ("conf", "iou", "max_det", "multi_label", "deployed_conf", "match_iou"),
     "measure": ("threads", "rounds", "rounds_batch32", "pictures"),
     "gate": ("required",),
+    "search": ("file",),
     "variant": (
         "name",
         "weights",

@@ -81,6 +81,7 @@ class Study:
         rounds_batch32: the same for larger batches.
         pictures: pictures shown side by side.
         required_metrics: metrics that must have a floor in every case that measures accuracy.
+        search: what ``slimgate search`` wrote, to be shown in the report; empty without.
         variants: in the file's order; the first is the FP32 reference.
     """
 
@@ -99,6 +100,7 @@ class Study:
     rounds: int
     rounds_batch32: int
     pictures: int
+    search: Mapping[str, Any]
     required_metrics: tuple[str, ...]
     variants: tuple[VariantSpec, ...]
 

@@ -75,12 +75,28 @@ class Point:
     about: str
 
 
-def draw_scatter(points: Sequence[Point], *, size: Size, title: str) -> Markup:
-    """Return the plot of accuracy (upwards) against latency ratio (to the right, logarithmic)."""
+LATENCY_AXIS = (
+    "← faster · latency ratio to FP32, batch 1 · slower →",
+    "← faster · ratio to FP32 · slower →",
+)
+"""The title of the horizontal axis, and a short one for narrow plots."""
+
+
+def draw_scatter(
+    points: Sequence[Point], *, size: Size, title: str, axis: tuple[str, str] = LATENCY_AXIS
+) -> Markup:
+    """Return the plot of accuracy (upwards) against a ratio (to the right, logarithmic).
+
+    Args:
+        points: to draw.
+        size: of the plot.
+        title: for those who do not see it.
+        axis: what the ratio is: in full, and short for a narrow plot.
+    """
     if len(points) <= _FEW:
         size = dataclasses.replace(size, height=round(size.height * _LOW))
     shown_from = max(point.accuracy for point in points) * _IN_SCALE
-    frame = _frame(points, shown_from, size)
+    frame = _frame(points, shown_from, size, axis)
     places = {point: _place(point, frame, shown_from) for point in points}
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in places.values()]
     taken += [_bar_rectangle(point, places[point][1], frame) for point in points]
@@ -112,7 +128,7 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
     return front
 
 
-def _frame(points: Sequence[Point], shown_from: float, size: Size) -> Frame:
+def _frame(points: Sequence[Point], shown_from: float, size: Size, axis: tuple[str, str]) -> Frame:
     lows, highs = zip(*(point.interval for point in points), strict=True)
     low = min(0.95, *lows, *(point.ratio for point in points)) / 1.06
     high = max(1.05, *highs, *(point.ratio for point in points)) * 1.06
@@ -124,9 +140,7 @@ def _frame(points: Sequence[Point], shown_from: float, size: Size) -> Frame:
     return Frame(
         area=(size.font * 4.2, size.font * 2.2, size.width - 14.0, size.height - size.font * 3.6),
         x=Axis(
-            title="← faster · latency ratio to FP32, batch 1 · slower →"
-            if size.width > 500
-            else "← faster · ratio to FP32 · slower →",
+            title=axis[0] if size.width > 500 else axis[1],
             low=low,
             high=high,
             ticks=ticks,

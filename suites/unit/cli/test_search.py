@@ -1,0 +1,136 @@
+"""The architecture search, whole, on a tiny detector and tiny pictures; and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+from slimgate.cli import main
+from slimgate.compress.search import Candidate, pareto_front, search_space
+from slimgate.errors import UsageError
+from slimgate.model import count_flops, load_detector, save_checkpoint
+
+from fixtures.datasets import CLASS_NAMES, write_dataset
+from fixtures.specs import NetworkSpec, build_from_spec
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data.yaml of six training pictures, and six of inverted colours to validate on."""
+    folder = tmp_path_factory.mktemp("data")
+    write_dataset(folder / "train")
+    write_dataset(folder / "val")
+    for path in (folder / "val" / "images").iterdir():
+        cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
+    config = folder / "data.yaml"
+    config.write_text(
+        f"path: {folder}\ntrain: train/images\nval: val/images\nnames: {json.dumps(list(CLASS_NAMES))}\n"
+    )
+    return config
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    detector = build_from_spec(NetworkSpec(widths=(16, 16, 24), depth=2))
+    return save_checkpoint(detector, tmp_path_factory.mktemp("model") / "tiny")
+
+
+def _search(model: Path, data: Path, out: Path, *more: str) -> int:
+    numbers = ["--images", "4", "--score-images", "2", "--budget", "0.8"]
+    return main(["search", str(model), "--data", str(data), "--out", str(out), *numbers, *more])
+
+
+def test_a_search_leaves_its_front_with_checkpoints(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "search"
+    assert _search(model, data, out, "--trials", "1", "--activations", "silu,relu") == 0
+    result = json.loads((out / "search.json").read_text())
+    assert result["format"] == "slimgate-search/1"
+    assert len(result["candidates"]) == 1
+    front = [one for one in result["candidates"] if one["number"] in result["front"]]
+    assert front
+    assert sorted(path.name for path in out.glob("*.safetensors")) == sorted(
+        f"candidate-{one['number']}.safetensors" for one in front
+    )
+    whole = load_detector(model)
+    for one in front:
+        made = load_detector(out / f"candidate-{one['number']}.safetensors")
+        assert one["flops"] == count_flops(made) / count_flops(whole) <= 0.8
+        assert [step.operation for step in made.lineage] == [
+            text.partition(":")[0] for text in one["operations"]
+        ]
+    shown = capsys.readouterr()
+    assert "Pareto front" in shown.out
+    assert "candidate 0: " in shown.err
+
+    # The same command again finds the journal full; a larger number goes on.
+    assert _search(model, data, out, "--trials", "1", "--activations", "silu,relu") == 0
+    assert json.loads((out / "search.json").read_text())["candidates"] == result["candidates"]
+    assert _search(model, data, out, "--trials", "2", "--activations", "silu,relu") == 0
+    assert json.loads((out / "search.json").read_text())["candidates"][:1] == result["candidates"]
+
+
+def test_a_journal_of_another_search_is_refused(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _search(model, data, tmp_path, "--trials", "1") == 0
+    before = (tmp_path / "search.json").read_text()
+    assert _search(model, data, tmp_path, "--trials", "2", "--score-images", "1") == 2
+    message = capsys.readouterr().err
+    assert "a search with other settings: score_images, score_sha256" in message
+    assert (tmp_path / "search.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--trials", "0"], "--trials: 0"),
+        (["--budget", "30"], "budget: 30"),
+        (["--activations", "rellu"], "did you mean 'relu'"),
+        (["--images", "6"], "6 training pictures, 8 asked for"),
+        (["--cost", "latency", "--runtime", "onnxruntim"], "onnxruntime"),
+    ],
+)
+def test_bad_use_is_one_message_and_leaves_nothing(
+    model: Path,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    message: str,
+) -> None:
+    assert _search(model, data, tmp_path / "out", *more) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("what to do") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def _tried(number: int, cost: float | None, score: float | None) -> Candidate:
+    return Candidate(number=number, operations=(), flops=cost, cost=cost, score=score)
+
+
+def test_the_front_is_what_no_other_beats() -> None:
+    candidates = [
+        _tried(0, 0.5, 0.8),
+        _tried(1, 0.2, 0.5),
+        _tried(2, 0.3, 0.5),  # costs more than 1, and is no better
+        _tried(3, 0.5, 0.7),  # as dear as 0, and worse
+        _tried(4, 0.1, 0.1),
+        _tried(5, None, None),
+        _tried(6, 0.2, 0.5),  # equal to 1, and later
+    ]
+    assert [one.number for one in pareto_front(candidates)] == [4, 1, 0]
+    assert pareto_front([]) == []
+
+
+def test_the_space_is_what_the_network_has() -> None:
+    detector = build_from_spec(NetworkSpec(depth=2))
+    space = search_space(detector, budget=0.5)
+    assert space.parts == ("2", "4", "8", "head")
+    assert (space.levels, space.blocks, space.activations) == (1, 2, ())
+    with pytest.raises(UsageError, match="budget: 0"):
+        search_space(detector, budget=0)
