@@ -29,8 +29,10 @@ operations (applied in the order given, each recorded in the new checkpoint's li
   shallow:BLOCKS                     keep at most so many blocks in every stage that repeats them; finetune follows
   slim:RATIO[,flops=SHARE][,parameters=SHARE][,scope=global|layer][,importance=gamma|taylor|l1|l2|fpgm|random]
                                      remove whole channels by coupled group: RATIO of them, or as few as leave a
-                                     share of the FLOPs or parameters. taylor: what the loss on training pictures
-                                     would change by [,data=codes][,images=640]; gamma: after sparsify
+                                     share of the FLOPs or parameters, or bring the latency at batch 1, measured
+                                     here, to a share: [,latency=SHARE][,runtime=onnxruntime|openvino|...].
+                                     taylor: what the loss on training pictures would change by [,data=codes]
+                                     [,images=640]; gamma: after sparsify
                                      [,per=channel|flops] rank by importance, or by importance per FLOP;
                                      [,favour=4:0.5/16:2/head:1.5] times a factor by stride, or for the head
                                      [,multiple=8][,floor=0.125][,head_floor=0.25] widths are rounded up to the
@@ -137,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
 
     from slimgate.compress import Workspace, apply_operations, parse_operation
     from slimgate.model import load_detector, save_checkpoint
+    from slimgate.study.latency import latency_ratio
 
     steps = [parse_operation(text) for text in args.operations]
     refuse_overwriting(args.out, force=args.force)
@@ -148,6 +151,7 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         progress=show_epoch,
         step=show_step,
+        latency=latency_ratio,
     )
     console.print(f"applying {', '.join(args.operations)}", soft_wrap=True, markup=False)
     try:

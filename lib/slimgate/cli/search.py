@@ -219,8 +219,8 @@ def _score(detector: Detector, pictures: Dataset) -> float:
 
 @contextlib.contextmanager
 def _cost(args: argparse.Namespace, detector: Detector) -> Iterator[Callable[[Detector], float]]:
-    from slimgate.cli.latency import LatencyMeter
     from slimgate.model import count_flops
+    from slimgate.study.latency import LatencyMeter
 
     if args.cost == "flops":
         whole = count_flops(detector)

@@ -48,12 +48,15 @@ class Workspace:
         resume: continue or reuse what is in the folder, if it was made with the same settings.
         progress: called after every epoch with the operation's folder name and its row of the curve.
         step: called after every step with the same name, the epoch (from 1), steps done, steps an epoch has.
+        latency: measures two detectors, an original and another one, on a runtime of a name, and returns the ratio
+            of the other's latency to the original's. None: nothing can be slimmed to a latency.
     """
 
     run: Path | None = None
     resume: bool = False
     progress: Callable[[str, Mapping[str, float]], None] = _say_nothing
     step: Callable[[str, int, int, int], None] = _say_nothing
+    latency: Callable[[Detector, Detector, str], float] | None = None
 
     def enter(self, index: int, operation: str) -> Workspace:
         """Return the workspace of the operation at a position (from 1): the folder ``<index>-<operation>``."""

@@ -24,18 +24,20 @@ from slimgate.compress.operation import (
     read_ratio,
     read_text,
 )
+from slimgate.compress.slim_cost import latency_cost, macs_cost, parameter_cost
 from slimgate.compress.taylor import labelled_pictures, taylor_importance
 from slimgate.compress.training_data import CODES, fingerprint_data
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Detector, Json, Step
-from slimgate.model.channels import ChannelGraph, LayerChannels, trace_channels
-from slimgate.model.count import count_macs
+from slimgate.model.channels import ChannelGraph, trace_channels
 from slimgate.model.head import head_of
 from slimgate.model.load import replace_module
 from slimgate.model.slice import kept_positions, slice_detector
 
 _RESOLUTION = 2000
-_TARGETS = ("ratio", "flops", "parameters")
+_LATENCY_STEPS = 64
+"""Measurements are dear: seven decide among so many ratios."""
+_TARGETS = ("ratio", "flops", "parameters", "latency")
 
 
 def slim(detector: Detector, settings: Mapping[str, Json], workspace: Workspace) -> Detector:
@@ -43,11 +45,12 @@ def slim(detector: Detector, settings: Mapping[str, Json], workspace: Workspace)
 
     Args:
         detector: what to slim.
-        settings: checked; exactly one of ``ratio``, ``flops`` and ``parameters`` says how much.
-        workspace: not used; nothing is trained.
+        settings: checked; exactly one of ``ratio``, ``flops``, ``parameters`` and ``latency`` says how much.
+        workspace: measures the latency, where that is the target.
 
     Raises:
-        UsageError: no target or more than one, one that cannot be reached, or a layer would be emptied.
+        UsageError: no target or more than one, one that cannot be reached, or a layer would be emptied; or there
+            is nothing to measure the latency with.
         InputError: the network does something unknown to channels, its gammas were never made sparse, or a layer is
             narrower than the multiple.
     """
@@ -70,9 +73,23 @@ def slim(detector: Detector, settings: Mapping[str, Json], workspace: Workspace)
         _refuse_dense_gammas(detector)
     if settings["narrow"] == "refuse":
         refuse_narrow(graph.free, limits.multiple)
-    macs, sizes = _macs_cost(detector, graph), _parameter_cost(detector, graph)
+    macs, sizes = macs_cost(detector, graph), parameter_cost(detector, graph)
     scores = _scores(detector, graph, settings, macs)
-    kept, ratio = _choose(graph, scores, settings, limits, macs, sizes)
+    measured: dict[str, float] = {}
+    if settings["latency"] is not None:
+        measure = latency_cost(detector, graph, settings["runtime"], workspace, measured)
+        kept, ratio = choose_by_target(
+            graph,
+            scores,
+            scope=settings["scope"],
+            limits=limits,
+            cost=measure,
+            target=settings["latency"],
+            steps=_LATENCY_STEPS,
+            name=f"of the latency on {settings['runtime']}",
+        )
+    else:
+        kept, ratio = _choose(graph, scores, settings, limits, macs, sizes)
     architecture, module = slice_detector(detector, graph, kept)
     everything = graph.all_channels()
     notes = {
@@ -84,6 +101,7 @@ def slim(detector: Detector, settings: Mapping[str, Json], workspace: Workspace)
         "exempt": graph.exempt,
         "unaligned": _unaligned(graph, kept, limits.multiple),
         "kept": kept_positions(graph, kept),
+        **({"latency_ratio": measured[str(sorted(kept))]} if measured else {}),
     }
     step = Step(operation="slim", settings=dict(settings), notes=notes)
     return dataclasses.replace(replace_module(detector, module, step), architecture=architecture)
@@ -179,48 +197,6 @@ def _head_layers(detector: Detector, graph: ChannelGraph) -> frozenset[str]:
     return frozenset(name for name in graph.layers if id(layers[name]) in inside)
 
 
-def _macs_cost(detector: Detector, graph: ChannelGraph) -> Callable[[frozenset[int]], float]:
-    """Return the multiply-accumulates of the network that keeps given channels, by proportion of each layer."""
-    whole = count_macs(detector)
-
-    def cost(kept: frozenset[int]) -> float:
-        total = 0.0
-        for name, macs in whole.items():
-            layer = graph.layers.get(name)
-            if layer is None:
-                total += macs
-                continue
-            share = _kept_share(layer, kept)
-            total += macs * share
-        return total
-
-    return cost
-
-
-def _parameter_cost(detector: Detector, graph: ChannelGraph) -> Callable[[frozenset[int]], float]:
-    """Return the parameters of the network that keeps given channels."""
-    layers: dict[str, Any] = dict(detector.module.named_modules())
-    counted = {f"{name}.{part}" for name in (*graph.layers, *graph.norms) for part in ("weight", "bias")}
-    rest = sum(p.numel() for name, p in detector.module.named_parameters() if name not in counted)
-
-    def cost(kept: frozenset[int]) -> float:
-        total = float(rest)
-        for name, layer in graph.layers.items():
-            total += layers[name].weight.numel() * _kept_share(layer, kept)
-            total += 0 if layers[name].bias is None else sum(c in kept for c in layer.outputs)
-        return total + sum(2 * sum(c in kept for c in channels) for channels in graph.norms.values())
-
-    return cost
-
-
-def _kept_share(layer: LayerChannels, kept: frozenset[int]) -> float:
-    """Return the share of a layer's weight, and so of its arithmetic, that kept channels leave."""
-    share = sum(c in kept for c in layer.outputs) / len(layer.outputs)
-    if layer.inputs is not None and layer.inputs_at is not None:
-        share *= sum(c in kept for c in layer.inputs) / len(layer.inputs)
-    return share
-
-
 def _free_count(graph: ChannelGraph, kept: frozenset[int]) -> int:
     return sum(channel in kept for group in graph.free for channel in group.channels)
 
@@ -250,6 +226,14 @@ OPERATION = Operation(
             read=_read_optional_ratio,
             default=None,
             meaning="share of the parameters to keep, in place of a ratio",
+        ),
+        "latency": Setting(
+            read=_read_optional_ratio,
+            default=None,
+            meaning="share of the latency at batch 1 to keep, measured, in place of a ratio",
+        ),
+        "runtime": Setting(
+            read=read_text, default="onnxruntime", meaning="with latency: what it is measured on"
         ),
         "scope": Setting(
             read=read_choice("global", "layer"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from slimgate.errors import InputError
 from slimgate.flow import Artifact, Detector, Json, Precision, Variant
+from slimgate.study.latency import latency_ratio
 from slimgate.study.spec import DEVICE, ENGINE_RUNTIMES, Study, VariantSpec
 from slimgate.study.store import Store, hash_json
 
@@ -70,7 +71,7 @@ class Builder:
             from slimgate.compress import Workspace, apply_operations, parse_operation
 
             steps = [parse_operation(text) for text in spec.operations]
-            workspace = Workspace(run=self._run_folder(spec), resume=True)
+            workspace = Workspace(run=self._run_folder(spec), resume=True, latency=latency_ratio)
             detector = self.base(spec)
             if steps:
                 detector = apply_operations(detector, steps, workspace)

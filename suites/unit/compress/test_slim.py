@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from slimgate.compress import apply_operations, parse_operation
+from slimgate.compress import Workspace, apply_operations, parse_operation
 from slimgate.compress.slim import masked
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Detector, Family
@@ -178,3 +178,43 @@ def test_weights_that_do_not_fit_their_architecture(tmp_path: Path) -> None:
     path.with_suffix(".json").write_text(edited)
     with pytest.raises(InputError, match=r"slim\.safetensors: .*model\.0\.conv\.weight"):
         load_detector(path)
+
+
+def test_a_latency_is_reached_by_measuring() -> None:
+    """Latency here falls as the square root of the FLOPs: half of it is a quarter of those."""
+    detector = build_from_spec(NetworkSpec(widths=(16, 32, 32)))
+    timed: list[str] = []
+
+    def latency(original: Detector, other: Detector, runtime: str) -> float:
+        assert original is detector
+        assert other.architecture["widths"]
+        timed.append(runtime)
+        return float((count_flops(other) / count_flops(original)) ** 0.5)
+
+    step = parse_operation("slim:latency=0.5,runtime=openvino,importance=l2,multiple=1")
+    after = apply_operations(detector, [step], Workspace(latency=latency))
+    share = count_flops(after) / count_flops(detector)
+    assert 0.2 < share <= 0.25
+    assert after.lineage[-1].notes["latency_ratio"] == share**0.5
+    assert set(timed) == {"openvino"}
+    assert len(timed) <= 8
+
+
+def test_a_latency_out_of_reach_is_refused() -> None:
+    step = parse_operation("slim:latency=0.5,importance=l2,multiple=1")
+    with pytest.raises(
+        UsageError, match=r"target of 0\.5 of the latency on onnxruntime: the smallest network"
+    ):
+        apply_operations(
+            build_from_spec(NetworkSpec()), [step], Workspace(latency=lambda original, other, runtime: 0.9)
+        )
+
+
+def test_without_a_clock_no_latency() -> None:
+    with pytest.raises(UsageError) as caught:
+        _slim(build_from_spec(NetworkSpec()), "slim:latency=0.5,importance=l2")
+    assert str(caught.value) == (
+        "slim by latency: nothing to measure it with\n"
+        "  expected: a workspace that can time detectors\n"
+        "  what to do: use slimgate compress or a study, or pass Workspace(latency=...)"
+    )

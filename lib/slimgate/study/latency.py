@@ -66,3 +66,9 @@ class LatencyMeter:
 
     def _path(self, name: str) -> Path:
         return Path(self._folder.name) / f"{name}.onnx"
+
+
+def latency_ratio(original: Detector, other: Detector, runtime: str) -> float:
+    """Return the median latency ratio of another detector to an original; see ``LatencyMeter``."""
+    with LatencyMeter(original, runtime) as meter:
+        return meter.ratio(other)
