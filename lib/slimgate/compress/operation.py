@@ -134,6 +134,18 @@ class Operation:
         }
 
 
+OUTSIDE = frozenset({"data", "teacher", "weights"})
+"""Settings that name a file or folder."""
+
+
+def recorded(settings: Mapping[str, Json]) -> dict[str, Json]:
+    """Return settings as a lineage holds them: files by name only.
+
+    Where a file lay on one machine says nothing elsewhere, and is nobody's business; notes hold what was in it.
+    """
+    return {k: Path(v).name if k in OUTSIDE and isinstance(v, str) else v for k, v in settings.items()}
+
+
 def read_ratio(subject: str, value: Json) -> float:
     """Return a ratio in 0..1 from a number or its text.
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from slimgate.compress.gammas import prunable_norms, refuse_without_norms
-from slimgate.compress.operation import Operation, Setting, Workspace, read_count, read_text
+from slimgate.compress.operation import Operation, Setting, Workspace, read_count, read_text, recorded
 from slimgate.compress.training_data import CODES, fingerprint_data, read_training_data, refuse_other_classes
 from slimgate.data import batch_from_images, read_image
 from slimgate.flow import Detector, Json, Step
@@ -73,7 +73,7 @@ def recalibrate(detector: Detector, settings: Mapping[str, Json], workspace: Wor
     count = recompute_statistics(module, _batches(data.train, detector.image_size))
     notes = {"images": count, "data": data.facts["train"]}
     return replace_module(
-        detector, module, Step(operation="recalibrate", settings=dict(settings), notes=notes)
+        detector, module, Step(operation="recalibrate", settings=recorded(settings), notes=notes)
     )
 
 

@@ -7,13 +7,14 @@ architecture starts anew, from scratch or from a pretrained detector's weights, 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from slimgate.compress.drop_levels import drop_levels
-from slimgate.compress.operation import Operation, Setting, Workspace, read_choice, read_count
+from slimgate.compress.operation import Operation, Setting, Workspace, read_choice, read_count, recorded
 from slimgate.compress.shallow import drop_blocks
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Detector, Json, Step
@@ -56,7 +57,7 @@ def rederive(detector: Detector, settings: Mapping[str, Json], workspace: Worksp
             "weights_sha256": pretrained.weights_sha256,
             "weights_name": pretrained.name,
         }
-    step = Step(operation="rederive", settings=dict(settings), notes=notes)
+    step = Step(operation="rederive", settings=recorded(settings), notes=notes)
     # The record of how the pruned weights were trained is not that of these.
     return dataclasses.replace(replace_module(detector, module, step), training={})
 
@@ -176,6 +177,13 @@ def _read_path(subject: str, value: Json) -> str | None:
     return text
 
 
+def _fingerprint_file(path: Json) -> Json:
+    """Return the sha256 of a file; None without one."""
+    if path is None or not Path(path).is_file():
+        return None
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 OPERATION = Operation(
     name="rederive",
     summary="build the (slim) architecture again with new weights, from scratch or from a pretrained detector",
@@ -185,6 +193,7 @@ OPERATION = Operation(
         "weights": Setting(
             read=_read_path,
             default=None,
+            fingerprint=_fingerprint_file,
             meaning="pretrained detector to inherit from; left out: from scratch",
         ),
         "match": Setting(

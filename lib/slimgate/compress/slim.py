@@ -23,6 +23,7 @@ from slimgate.compress.operation import (
     read_count,
     read_ratio,
     read_text,
+    recorded,
 )
 from slimgate.compress.slim_cost import latency_cost, macs_cost, parameter_cost
 from slimgate.compress.taylor import labelled_pictures, taylor_importance
@@ -103,7 +104,7 @@ def slim(detector: Detector, settings: Mapping[str, Json], workspace: Workspace)
         "kept": kept_positions(graph, kept),
         **({"latency_ratio": measured[str(sorted(kept))]} if measured else {}),
     }
-    step = Step(operation="slim", settings=dict(settings), notes=notes)
+    step = Step(operation="slim", settings=recorded(settings), notes=notes)
     return dataclasses.replace(replace_module(detector, module, step), architecture=architecture)
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from slimgate.compress.operation import recorded
 from slimgate.compress.training_data import TrainingData
 from slimgate.errors import InputError, UsageError, name_offenders
 from slimgate.flow import Detector, Json, Step
@@ -256,7 +257,9 @@ def open_run(
     }
     step = None
     if stage.settings is not None:
-        step = Step(operation=stage.operation, settings=dict(stage.settings), notes=dict(stage.notes or {}))
+        step = Step(
+            operation=stage.operation, settings=recorded(stage.settings), notes=dict(stage.notes or {})
+        )
     return TrainingRun(folder=folder, start=detector, data=data, record=record, step=step)
 
 

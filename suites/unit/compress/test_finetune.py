@@ -43,6 +43,7 @@ def test_a_pruned_student_learns_from_its_teacher_and_stays_pruned(
     step = tuned.lineage[-1]
     assert step.operation == "finetune"
     expected = {"name": "tiny-ultralytics", "weights_sha256": tiny_detector.weights_sha256}
+    assert step.settings["teacher"] == "teacher.safetensors"
     assert step.notes["teacher"] == tuned.training["teacher"] == expected
     assert tuned.training["curve"][0]["distill_loss"] > 0
     assert tuned.training["init_weights_sha256"] == pruned.weights_sha256

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from slimgate.compress import apply_operations, parse_operation
+from slimgate.compress import OPERATIONS, apply_operations, parse_operation
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Detector, Family
 from slimgate.model import save_checkpoint
@@ -159,3 +159,16 @@ def test_blocks_removed_after_slim_have_other_names(tmp_path: Path) -> None:
         "  expected: a detector whose lineage says which channels were kept\n"
         "  what to do: write match=first, which takes the first channels of every layer"
     )
+
+
+def test_the_lineage_names_the_file_without_its_folder(whole: Detector, pretrained: Path) -> None:
+    built = _applied(whole, "slim:0.3,importance=l1,multiple=1", f"rederive:{pretrained}")
+    assert built.lineage[-1].settings["weights"] == "pretrained.safetensors"
+
+
+def test_another_file_of_the_same_name_is_another_operation(whole: Detector, pretrained: Path) -> None:
+    step = parse_operation(f"rederive:{pretrained}")
+    before = OPERATIONS["rederive"].fingerprints(step.settings)
+    other = dataclasses.replace(build_from_spec(NetworkSpec(seed=5)), name=whole.name)
+    save_checkpoint(other, pretrained)
+    assert OPERATIONS["rederive"].fingerprints(step.settings) != before
