@@ -16,7 +16,8 @@ from typing import Literal
 
 from torch import nn
 
-from slimgate.model.tracer import Trace, run_labelled
+from slimgate.model.trace import Trace
+from slimgate.model.tracer import run_labelled
 
 Kind = Literal["conv", "deconv", "depthwise", "grouped"]
 

@@ -4,96 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import nn
-from torch.overrides import TorchFunctionMode, resolve_name
 
-from slimgate.errors import InputError
 from slimgate.model.head import head_of, output_convolutions, strides_of
-
-IMAGE_CHANNELS = "channels of the image"
-LOST = "reshaped: its channels mean something by position"
-GROUPED = "part of a grouped convolution"
-SPLIT = "split at positions that the block was built with"
-HEAD = "output of the head: its width is set by boxes and classes"
-OUTPUT = "output of the network"
-
-CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
-
-Labels = tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """One convolution as it ran."""
-
-    name: str
-    kind: Literal["conv", "deconv", "depthwise", "grouped"]
-    inputs: Labels | None
-    outputs: Labels
-
-
-@dataclass
-class Trace:
-    """What a labelled run saw: a union-find over channel labels, and who made them.
-
-    Attributes:
-        subject: what error messages are about.
-        calls: every convolution by module name.
-        norms: labels of what each batch norm normalised.
-    """
-
-    subject: str
-    calls: dict[str, Call] = field(default_factory=dict)
-    norms: dict[str, Labels] = field(default_factory=dict)
-    _parents: list[int] = field(default_factory=list)
-    _fixed: dict[int, str] = field(default_factory=dict)
-    _makers: list[str] = field(default_factory=list)
-
-    def new(self, count: int, maker: str) -> Labels:
-        """Return labels for ``count`` new channels that the named layer makes."""
-        first = len(self._parents)
-        self._parents.extend(range(first, first + count))
-        self._makers.extend([maker] * count)
-        return tuple(range(first, first + count))
-
-    def find(self, label: int) -> int:
-        """Return the one label that stands for all that were made one with this one: the oldest."""
-        while self._parents[label] != label:
-            self._parents[label] = self._parents[self._parents[label]]
-            label = self._parents[label]
-        return label
-
-    def canonical(self, labels: Sequence[int]) -> Labels:
-        """Return the standing label of each."""
-        return tuple(self.find(label) for label in labels)
-
-    def join(self, one: Sequence[int], other: Sequence[int]) -> None:
-        """Make two equally long rows of labels one, channel by channel."""
-        for a, b in zip(self.canonical(one), self.canonical(other), strict=True):
-            self._parents[max(self.find(a), self.find(b))] = min(self.find(a), self.find(b))
-
-    def fix(self, labels: Sequence[int], reason: str) -> None:
-        """Say that none of these channels may be removed."""
-        for label in labels:
-            self._fixed[label] = reason
-
-    def fixed(self) -> dict[int, str]:
-        """Return the standing labels of fixed channels, with the reason."""
-        reasons: dict[int, str] = {}
-        for label, reason in self._fixed.items():
-            reasons.setdefault(self.find(label), reason)
-        return reasons
-
-    def makers(self, labels: Sequence[int]) -> str:
-        """Return the names of the layers that made these channels, for a message."""
-        names = list(dict.fromkeys(self._makers[label] for label in labels))
-        return " + ".join(names)
+from slimgate.model.labelling import Labelling, Where, label_with, labels_of
+from slimgate.model.trace import CONVOLUTIONS, HEAD, IMAGE_CHANNELS, OUTPUT, Trace
 
 
 def run_labelled(
@@ -122,45 +41,20 @@ def run_labelled(
     with torch.no_grad(), _hooks(shapes, before) as where:
         labels = trace.new(3, "the image")
         trace.fix(labels, IMAGE_CHANNELS)
-        with _Labelling(trace, where):
-            outputs = shapes(_label(image, labels))
+        with Labelling(trace, where):
+            outputs = shapes(label_with(image, labels))
     if isinstance(outputs, torch.Tensor):
-        trace.fix(_labels(outputs) or (), OUTPUT)
+        trace.fix(labels_of(outputs) or (), OUTPUT)
     for layer in output_convolutions(shapes):
         trace.fix(trace.calls[where.names[id(layer)]].outputs, HEAD)
     return trace
 
 
-def is_depthwise(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
-    """Whether each output channel is made of the input channel at its place alone.
-
-    With a single channel the shape does not tell; a layer that was slimmed to one says so itself.
-    """
-    alone = layer.groups == layer.in_channels == layer.out_channels
-    return alone and (layer.groups > 1 or getattr(layer, "was_depthwise", False))
-
-
-class _Where:
-    """The module that is running, and the names of all."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.names = {id(layer): name for name, layer in module.named_modules()}
-        self.stack: list[nn.Module] = [module]
-
-    @property
-    def layer(self) -> nn.Module:
-        return self.stack[-1]
-
-    @property
-    def name(self) -> str:
-        return self.names[id(self.layer)] or type(self.layer).__name__
-
-
 @contextlib.contextmanager
 def _hooks(
     module: nn.Module, before: Callable[[str, nn.Module, tuple[Any, ...]], None] | None
-) -> Iterator[_Where]:
-    where = _Where(module)
+) -> Iterator[Where]:
+    where = Where(module)
 
     def enter(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         where.stack.append(layer)
@@ -180,228 +74,3 @@ def _hooks(
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _label(tensor: torch.Tensor, labels: Labels) -> torch.Tensor:
-    tensor._slimgate_channels = labels  # type: ignore[attr-defined]
-    return tensor
-
-
-def _labels(value: Any) -> Labels | None:
-    labels: Labels | None = getattr(value, "_slimgate_channels", None)
-    return labels
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _tensors(item)
-
-
-class _Labelling(TorchFunctionMode):
-    """Runs each torch function as it is, and says which labels its result has."""
-
-    def __init__(self, trace: Trace, where: _Where) -> None:
-        super().__init__()
-        self.trace, self.where = trace, where
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        taken = [tensor for tensor in _tensors([*args, kwargs]) if _labels(tensor) is not None]
-        if not taken and func not in _CONVOLVE:
-            return func(*args, **kwargs)
-        name = (resolve_name(func) or repr(func)).rsplit(".", 1)[-1]
-        if name == "__get__" or name in _READING:
-            return func(*args, **kwargs)
-        if name in _ADDING:
-            self._check_addition(taken)
-        labels_before = [_labels(tensor) for tensor in taken]
-        result = func(*args, **kwargs)
-        if func in _CONVOLVE:
-            return self._convolve(result, args, kwargs)
-        if name == "batch_norm":
-            assert labels_before[0] is not None
-            self.trace.norms[self.where.name] = labels_before[0]
-            return _label(result, labels_before[0])
-        if name in _PASSING:
-            assert labels_before[0] is not None
-            return _label(result, labels_before[0])
-        if name in _ADDING:
-            return self._add(result, taken)
-        if name in ("cat", "concat", "concatenate"):
-            return self._concatenate(result, args, kwargs)
-        if name in ("chunk", "split", "split_with_sizes"):
-            return self._split(result, args, kwargs, even=name == "chunk")
-        if name == "__getitem__":
-            return self._slice(result, args)
-        if name in _LOSING:
-            for labels in labels_before:
-                self.trace.fix(labels or (), LOST)
-            return result
-        raise InputError(
-            f"{self.trace.subject}: {self.where.name} ({type(self.where.layer).__name__})",
-            found=f"it calls {name}, and what that does to channels is not known here",
-            expected="convolutions, batch norms, activations, pooling, upsampling, concatenation, addition and splits",
-            action="replace the module, or leave structured pruning out for this network",
-        )
-
-    def _convolve(
-        self, result: torch.Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> torch.Tensor:
-        layer, name, trace = self.where.layer, self.where.name, self.trace
-        if not isinstance(layer, CONVOLUTIONS):
-            raise InputError(
-                f"{trace.subject}: {name} ({type(layer).__name__})",
-                found="it convolves by itself, without a convolution layer",
-                expected="torch.nn.Conv2d or torch.nn.ConvTranspose2d",
-                action="replace the module, or leave structured pruning out for this network",
-            )
-        inputs = _labels(args[0] if args else kwargs["input"])
-        deconv = isinstance(layer, nn.ConvTranspose2d)
-        if inputs is not None and is_depthwise(layer):
-            outputs, kind = inputs, "depthwise"
-        else:
-            outputs, kind = trace.new(layer.out_channels, name), "deconv" if deconv else "conv"
-            if layer.groups > 1:
-                kind = "grouped"
-                trace.fix((*outputs, *(inputs or ())), f"{GROUPED} ({name})")
-        if name in trace.calls:
-            first = trace.calls[name]
-            trace.join(first.outputs, outputs)
-            if first.inputs is not None and inputs is not None:
-                trace.join(first.inputs, inputs)
-        else:
-            trace.calls[name] = Call(name=name, kind=kind, inputs=inputs, outputs=outputs)  # type: ignore[arg-type]
-        return _label(result, outputs)
-
-    def _check_addition(self, taken: Sequence[torch.Tensor]) -> None:
-        if len(taken) == 2:
-            one, other = (_labels(tensor) or () for tensor in taken)
-            if len(one) != len(other) and 1 not in (len(one), len(other)):
-                raise InputError(
-                    f"{self.trace.subject}: {self.where.name} ({type(self.where.layer).__name__})",
-                    found=f"it adds {len(one)} channels of {self.trace.makers(one)} to "
-                    f"{len(other)} of {self.trace.makers(other)}",
-                    expected="equal widths on both sides of an addition",
-                    action=f"give {self.trace.makers(one)} and {self.trace.makers(other)} the same width",
-                )
-
-    def _add(self, result: torch.Tensor, taken: Sequence[torch.Tensor]) -> torch.Tensor:
-        rows = [labels for tensor in taken if (labels := _labels(tensor)) is not None]
-        first = max(rows, key=len)
-        for other in rows:
-            if len(other) == len(first):
-                self.trace.join(first, other)
-        return _label(result, first) if result.dim() == 4 else result
-
-    def _concatenate(
-        self, result: torch.Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> torch.Tensor:
-        parts = list(args[0] if args else kwargs["tensors"])
-        dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
-        if dim % result.dim() != 1 or result.dim() != 4:
-            for part in parts:
-                self.trace.fix(_labels(part) or (), LOST)
-            return result
-        row: list[int] = []
-        for part in parts:
-            labels = _labels(part)
-            if labels is None:
-                # Channels without a known maker: they stay, and so do their positions.
-                labels = self.trace.new(part.shape[1], self.where.name)
-                self.trace.fix(labels, LOST)
-            row.extend(labels)
-        return _label(result, tuple(row))
-
-    def _split(
-        self, result: Sequence[torch.Tensor], args: tuple[Any, ...], kwargs: Mapping[str, Any], *, even: bool
-    ) -> Sequence[torch.Tensor]:
-        source = args[0] if args else kwargs.get("input", kwargs.get("tensor"))
-        labels = _labels(source) or ()
-        dim = args[2] if len(args) > 2 else kwargs.get("dim", 0)
-        if dim % source.dim() != 1:
-            for part in result:
-                _label(part, labels)
-            return result
-        start, parts = 0, []
-        for part in result:
-            parts.append(labels[start : start + part.shape[1]])
-            _label(part, parts[-1])
-            start += part.shape[1]
-        if even and len({len(part) for part in parts}) == 1:
-            # chunk works each part's width out from the whole, so all parts must lose the same positions.
-            for other in parts[1:]:
-                self.trace.join(parts[0], other)
-        else:
-            self.trace.fix(labels, SPLIT)
-        return result
-
-    def _slice(self, result: Any, args: tuple[Any, ...]) -> Any:
-        source, index = args
-        labels = _labels(source) or ()
-        index = index if isinstance(index, tuple) else (index,)
-        untouched = index[0] is Ellipsis or (len(index) > 1 and index[1] == slice(None))
-        if isinstance(result, torch.Tensor) and result.dim() == 4 and untouched:
-            return _label(result, labels)
-        self.trace.fix(labels, LOST)
-        return result
-
-
-_CONVOLVE = frozenset({F.conv2d, F.conv_transpose2d})
-_READING = frozenset(
-    {
-        *("size", "dim", "ndimension", "numel", "stride", "element_size", "type", "is_floating_point"),
-        *("type_as", "new_tensor", "new_zeros", "new_full", "zeros_like", "ones_like", "full_like"),
-    }
-)
-"""Functions that look at a tensor's shape or type only."""
-_ADDING = frozenset(
-    {"add", "__add__", "__radd__", "__iadd__", "add_", "mul", "__mul__", "__rmul__", "mul_", "sub"}
-)
-_PASSING = frozenset(
-    {
-        *(
-            "silu",
-            "relu",
-            "relu_",
-            "relu6",
-            "hardswish",
-            "leaky_relu",
-            "mish",
-            "gelu",
-            "elu",
-            "sigmoid",
-            "tanh",
-        ),
-        *(
-            "hardtanh",
-            "hardsigmoid",
-            "dropout",
-            "clone",
-            "contiguous",
-            "detach",
-            "to",
-            "float",
-            "half",
-            "double",
-        ),
-        *(
-            "max_pool2d",
-            "boolean_dispatch",
-            "_max_pool2d",
-            "avg_pool2d",
-            "adaptive_avg_pool2d",
-            "interpolate",
-        ),
-        *("pad", "upsample", "clamp"),
-    }
-)
-"""Functions whose result has its first argument's channels, each computed from that channel alone."""
-_LOSING = frozenset({"view", "reshape", "flatten", "permute", "transpose", "unsqueeze", "squeeze", "expand"})

@@ -15,7 +15,9 @@ from torch import nn
 
 from slimgate.errors import InputError, name_offenders, nearest_name
 from slimgate.model.channels import ChannelGraph, graph_from_trace
-from slimgate.model.tracer import CONVOLUTIONS, is_depthwise, run_labelled
+from slimgate.model.labelling import is_depthwise
+from slimgate.model.trace import CONVOLUTIONS
+from slimgate.model.tracer import run_labelled
 
 
 def apply_widths(module: nn.Module, widths: Mapping[str, int], *, subject: str) -> ChannelGraph:

@@ -8,7 +8,7 @@ from slimgate.errors import InputError
 from slimgate.flow import Detector, Family
 from slimgate.model import build_module
 from slimgate.model.channels import ChannelGraph, ChannelGroup, trace_channels
-from slimgate.model.tracer import GROUPED, HEAD, SPLIT
+from slimgate.model.trace import GROUPED, HEAD, SPLIT
 from torch import nn
 
 from fixtures.detectors import build_detector, tiny_architecture
