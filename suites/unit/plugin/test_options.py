@@ -137,6 +137,13 @@ def test_a_tier_that_overran_its_budget_is_named(pytester: pytest.Pytester) -> N
     result.stdout.no_fnmatch_line("*tier 'unit'*")
 
 
+def test_sums_over_workers_are_not_compared(pytester: pytest.Pytester) -> None:
+    write_tiers(pytester, ["unit 60", "nms 0.01"])
+    result = run_workers(pytester)
+    result.assert_outcomes(passed=2)
+    result.stdout.no_fnmatch_line("*its budget is*")
+
+
 def test_an_undeclared_tier_is_an_error(pytester: pytest.Pytester) -> None:
     write_tiers(pytester, ["unit 60"])
     result = run_pytest(pytester)
