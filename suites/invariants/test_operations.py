@@ -31,6 +31,7 @@ from slimgate.model import (
     hash_weights,
     load_detector,
     save_checkpoint,
+    strides_of,
 )
 from slimgate.model.channels import trace_channels
 from slimgate.model.write_architecture import write_architecture
@@ -77,6 +78,7 @@ class Compression(RuleBasedStateMachine):
     def build(self, spec: NetworkSpec) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.detector = build_from_spec(spec)
+        self.spec = spec
         self.pretrained = save_checkpoint(self.detector, Path(self.folder.name, "pretrained"))
         self.exported = False
         self.steps = 0
@@ -135,6 +137,30 @@ class Compression(RuleBasedStateMachine):
         torch.testing.assert_close(
             predictions(self.detector.module), predictions(before.module), rtol=1e-9, atol=1e-9
         )
+
+    @precondition(lambda self: self.may("drop-levels") and self.has_a_level_to_spare())
+    @rule()
+    def drop_levels(self) -> None:
+        before = self.apply("drop-levels", levels=1)
+        assert strides_of(self.detector.module) == (4,)
+        counts = [count_parameters(one.module).total for one in (self.detector, before)]
+        assert counts[0] < counts[1]
+
+    @precondition(lambda self: self.may("shallow") and self.repeats_blocks())
+    @rule()
+    def shallow(self) -> None:
+        before = self.apply("shallow", blocks=1)
+        assert not self.repeats_blocks()
+        counts = [count_parameters(one.module).total for one in (self.detector, before)]
+        assert counts[0] < counts[1]
+
+    def has_a_level_to_spare(self) -> bool:
+        # A bottleneck in the neck adds to what was concatenated: without a part of it, it is refused.
+        return len(strides_of(self.detector.module)) > 1 and self.spec.neck != "Bottleneck"
+
+    def repeats_blocks(self) -> bool:
+        stage: Any = self.detector.module.get_submodule("model.2")
+        return self.spec.block == "C3" and len(stage.m) > 1
 
     def has_upsampling(self) -> bool:
         return any(isinstance(layer, torch.nn.Upsample) for layer in self.detector.module.modules())
