@@ -41,7 +41,8 @@ def key_of_stages(stages: Sequence[Mapping[str, Json]]) -> str:
 def compare_widths(detector: Detector, original: Detector) -> dict[str, list[int | None]]:
     """Return output channels before and after of every convolution, by module name; empty where none changed.
 
-    A layer that only one of the two has is None on the other's side.
+    A layer that only one of the two has is None on the other's side. Convolutions that hold constants, such as the
+    DFL's, have no width to speak of.
     """
     before, after = _widths(original), _widths(detector)
     if before == after:
@@ -52,8 +53,11 @@ def compare_widths(detector: Detector, original: Detector) -> dict[str, list[int
 def _widths(detector: Detector) -> dict[str, int]:
     from torch import nn
 
+    from slimgate.model.head import fixed_convolutions
+
+    fixed = fixed_convolutions(detector.module)
     return {
         name: layer.out_channels
         for name, layer in detector.module.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and name not in fixed
     }

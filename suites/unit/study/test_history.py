@@ -57,3 +57,4 @@ def test_widths_before_and_after(tiny_detector):
     assert widths["model.0.conv"] == [8, 8]
     assert widths["model.8.m.0"] == [None, 16]
     assert widths["model.8.cv2.0.2"] == [16, None]
+    assert not any("dfl" in name for name in widths)
