@@ -27,8 +27,9 @@ levels, and the activation. Score and cost of every candidate are in OUT/search.
 their checkpoints in OUT, and a study shows the front in its report with [search] file = "OUT/search.json".
 
 OUT/journal.log is Optuna's journal: the same command in another process, or on another machine with the same folder
-and another --seed, shares the search; run again, it goes on. A winner is worth a real training:
+and another --seed, shares the search; run again, it goes on. A winner is worth a real training.
 
+examples:
   slimgate search codes.safetensors --budget 0.3 --trials 30 --out search
   slimgate search codes.safetensors --budget 0.3 --trials 30 --out search --seed 1     # beside it
   slimgate search codes.safetensors --budget 0.3 --cost latency --runtime openvino --out search-openvino
