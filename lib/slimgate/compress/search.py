@@ -126,8 +126,8 @@ def search_space(
 
 def suggest_operations(
     trial: optuna.trial.BaseTrial, space: Space, detector: Detector, registry: Mapping[str, Operation]
-) -> tuple[list[str], Detector]:
-    """Return the operations of a candidate before its training, and the detector after those but ``slim``.
+) -> list[str]:
+    """Return the operations of a candidate before its training.
 
     Args:
         trial: asked for every choice.
@@ -158,7 +158,7 @@ def suggest_operations(
         )
     if activation:
         texts.append(f"swap-activation:{activation}")
-    return texts, reduced
+    return texts
 
 
 def run_search(
@@ -204,7 +204,7 @@ def run_search(
     def objective(trial: optuna.Trial) -> tuple[float, float]:
         import optuna
 
-        texts, _ = suggest_operations(trial, space, detector, registry)
+        texts = suggest_operations(trial, space, detector, registry)
         texts = [
             f"{text},{slim_settings}" if text.startswith("slim:") and slim_settings else text
             for text in texts
