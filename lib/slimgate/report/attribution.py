@@ -12,8 +12,12 @@ from slimgate.report.sets import FIRST_SET, list_sets, part_of
 from slimgate.report.table import Cell, Column, Table, number_cell, text_cell
 from slimgate.report.training import Stage, stages_of
 
-KINDS = {"dense": "dense, trained as long", "scratch": "as slim, from random weights"}
-"""The controls a variant may name, and what each is."""
+KINDS = {"dense": "dense, trained as long", "scratch": "as slim, from random weights, trained as long since"}
+"""The controls a variant may name, and what each is.
+
+``scratch`` is trained as long as the variant in all, or as long as the variant since it left the original: what the
+original had learnt before is what the variant inherits. The table says which, and how long that was.
+"""
 
 UNATTRIBUTED = "gain unattributed"
 _RANDOM = "random weights"
@@ -54,7 +58,7 @@ def why_unattributed(run: Mapping[str, Any], rows: Sequence[Row], row: Row, kind
     """Return why a variant's gain over a control is not known, or nothing when it is.
 
     A gain is known when the control was measured in the same runtime and precision, was trained on the same
-    pictures for as many epochs, and is what it is called.
+    pictures for as many epochs, and is what it is called. Against ``scratch``, epochs may count from the original on.
     """
     name = row.record.get("controls", {}).get(kind)
     if name is None:
@@ -66,7 +70,10 @@ def why_unattributed(run: Mapping[str, Any], rows: Sequence[Row], row: Row, kind
         return f"{name} was not measured on {row.case.runtime}"
     if control.precision != row.precision:
         return f"{name} is {control.precision}, the variant {row.precision}"
-    return _why_another_network(rows, row, control, kind) or _why_another_training(run, row, control, kind)
+    inherited = _inherited(run, rows, row) if kind == "scratch" else []
+    return _why_another_network(rows, row, control, kind) or _why_another_training(
+        run, row, control, kind, inherited
+    )
 
 
 def find_control(rows: Sequence[Row], row: Row, kind: str) -> Row | None:
@@ -120,7 +127,15 @@ def _line(
             number_cell(value, show_fraction, below="" if other is None else show_fraction(other)),
             number_cell(gain, show_change) if known else Cell(text=UNATTRIBUTED, tone="amber"),
         ]
-    return [*cells, text_cell(why or "as many epochs, the same pictures, runtime and precision")]
+    if why:
+        return [*cells, text_cell(why)]
+    before = (
+        sum(stage.epochs for stage in _inherited(run, rows, row))
+        if kind == "scratch" and mine != theirs
+        else 0
+    )
+    since = f" since the original, which had {before} epochs before" if before else ""
+    return [*cells, text_cell(f"as many epochs, the same pictures, runtime and precision{since}")]
 
 
 def _why_another_network(rows: Sequence[Row], row: Row, control: Row, kind: str) -> str:
@@ -145,7 +160,16 @@ def _is_from_scratch(control: Row, stages: Sequence[Stage]) -> bool:
     return stages[0].start.startswith(_RANDOM)
 
 
-def _why_another_training(run: Mapping[str, Any], row: Row, control: Row, kind: str) -> str:
+def _inherited(run: Mapping[str, Any], rows: Sequence[Row], row: Row) -> list[Stage]:
+    """Return the stages that a variant's weights share with the original's, which came first."""
+    reference = baseline_row(rows)
+    original = [] if reference is None else stages_of(run, reference)
+    return original if stages_of(run, row)[: len(original)] == original else []
+
+
+def _why_another_training(
+    run: Mapping[str, Any], row: Row, control: Row, kind: str, inherited: Sequence[Stage]
+) -> str:
     mine, theirs = stages_of(run, row), stages_of(run, control)
     for name, stages in ((row.case.variant, mine), (control.case.variant, theirs)):
         if not stages:
@@ -158,6 +182,9 @@ def _why_another_training(run: Mapping[str, Any], row: Row, control: Row, kind: 
     if kind == "scratch" and not _is_from_scratch(control, theirs):
         return f"the record of {control.case.variant} does not say that it started from {_RANDOM}"
     own, other = _epochs_by_data(mine), _epochs_by_data(theirs)
+    if own != other:
+        mine = mine[len(inherited) :]
+        own = _epochs_by_data(mine)
     if set(own) != set(other):
         return f"trained on other pictures: {_show_data(mine)}, the control on {_show_data(theirs)}"
     if own != other:

@@ -191,6 +191,27 @@ def test_a_rederived_scratch_control_says_so_in_its_lineage(draft: RunDraft, tmp
     assert gains_of(draft, tmp_path)["slim@onnxruntime", "scratch"][0] == "+0.0710"
 
 
+def test_a_scratch_control_may_be_trained_as_long_as_the_variant_since_the_original(
+    draft: RunDraft, tmp_path: Path
+) -> None:
+    _stages(draft, "scratch")[0] |= {"epochs_done": 17}
+    row = read_page(draft.write(tmp_path / "since")).row(GAINS, "slim@onnxruntime", "scratch")
+    assert (row["Epochs"], row["Gain"]) == ("28 / 17", "+0.0710")
+    assert row["Why"].endswith("since the original, which had 11 epochs before")
+    _stages(draft, "scratch")[0] |= {"epochs_done": 16}
+    row = read_page(draft.write(tmp_path / "shorter")).row(GAINS, "slim@onnxruntime", "scratch")
+    assert (row["Gain"], row["Why"]) == (UNATTRIBUTED, "17 epochs, the control 16")
+
+
+def test_weights_of_another_origin_have_no_epochs_to_leave_out(draft: RunDraft, tmp_path: Path) -> None:
+    _stages(draft, "slim")[0] = {**_stages(draft, "slim")[0], "epochs_done": 10}
+    _stages(draft, "scratch")[0]["epochs_done"] = 17
+    assert gains_of(draft, tmp_path)["slim@onnxruntime", "scratch"] == (
+        UNATTRIBUTED,
+        "27 epochs, the control 17",
+    )
+
+
 def test_epochs_and_pictures_of_all_stages(page: Page) -> None:
     row = page.row("Epochs of each variant", "slim")
     assert (row["Epochs"], row["Stages"]) == ("28", "train 11 + sparsify 5 + finetune 12")
