@@ -39,7 +39,7 @@ class TrainSettings:
         statistics: training pictures that batch norms' statistics are computed from after every epoch; 0: averages
             over the last steps, which weights that move quickly outrun.
         workers: processes that prepare batches.
-        threads: threads of the arithmetic; 0: as many as there are cores.
+        threads: threads of the arithmetic; 0: as many as cores that may be used.
     """
 
     epochs: int = 12

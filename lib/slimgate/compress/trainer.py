@@ -107,7 +107,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         after_step: called with (epoch from 1, steps done, steps an epoch has).
         recipes: what this kind of training adds.
         loader_workers: processes that prepare batches; ultralytics would use none on a CPU.
-        threads: threads of the arithmetic; 0: as many as there are cores.
+        threads: threads of the arithmetic; 0: as many as cores that may be used.
         plain_epochs: epochs at the end without mosaic.
         statistics: training pictures that the averaged weights' batch norms take their statistics from before
             every validation; 0: averages over the last steps, as usual.
@@ -159,7 +159,9 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
 
     def lay_out(self) -> None:
         """Use the cores, and channels-last convolutions: a third faster on a CPU, where ultralytics has neither."""
-        torch.set_num_threads(self.threads or os.cpu_count() or 1)
+        # More threads than cores that this process may use wait for one another.
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        torch.set_num_threads(self.threads or usable or 1)
         self.model.to(memory_format=torch.channels_last)
         self.epoch = self.start_epoch
         for recipe in self.recipes:
