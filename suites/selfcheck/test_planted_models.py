@@ -3,117 +3,32 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from slimgate.artifact import export_onnx, float_head_nodes, inspect_file, write_qdq
+from slimgate.artifact import export_onnx, write_qdq
 from slimgate.compress import apply_operations, parse_operation
-from slimgate.compress.quantize import QuantizationPlan, plan_quantization
-from slimgate.data import Dataset, batch_from_images, load_dataset, read_image
-from slimgate.detect import Protocol
 from slimgate.errors import UsageError
-from slimgate.flow import Artifact, Case, Detector, Measurement, Status, Step, Verdict
-from slimgate.gate import (
-    Acceptance,
-    Matrix,
-    judge_run,
-    load_floors,
-    load_records,
-    propose_floors,
-    write_records,
-)
-from slimgate.gate.propose import propose_header
-from slimgate.measure import evaluate_runner
-from slimgate.model import load_detector, output_convolutions
-from slimgate.runtime import Runner, get_runtime
-from slimgate.study.compare import compare_with_torch
+from slimgate.flow import Detector, Measurement, Status, Step
+from slimgate.model import output_convolutions
 from slimgate.study.measuring import count_model, list_measurements
 
 from fixtures.goldens import PROVENANCE
-
-WEIGHTS = Path(__file__).parents[2] / "fixtures" / "weights" / "codes-yolov5n.safetensors"
-IMAGES = 64
-FP32 = Case(study="codes", variant="fp32", runtime="onnxruntime")
-INT8 = Case(study="codes", variant="int8", runtime="onnxruntime")
-PRUNED = Case(study="codes", variant="prune30-global", runtime="onnxruntime")
-JUDGED = ("map50_95", "map50", "recall/", "misses", "false_detections", "score_shift")
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What every fault starts from."""
-
-    detector: Detector
-    dataset: Dataset
-    protocol: Protocol
-    fp32: Artifact
-    int8: Artifact
-    plan: QuantizationPlan
-    folder: Path
-
-    def measure(self, case: Case, runner: Runner, dataset: Dataset | None = None) -> list[Measurement]:
-        """Return the accuracy of a runner, as the study measures it."""
-        record = evaluate_runner(runner, dataset or self.dataset, self.protocol).to_json()
-        provenance = {
-            **PROVENANCE,
-            "weights_sha256": self.detector.weights_sha256,
-            "dataset_sha256": (dataset or self.dataset).sha256,
-            "images": len(dataset or self.dataset),
-            "protocol": self.protocol.to_json(),
-            "versions": {"onnxruntime": "1"},
-            "lineage": [],
-        }
-        found = list_measurements(case, record, artifact=None, provenance=provenance, device="cpu")
-        return [one for one in found if one.metric.startswith(JUDGED)]
-
-    def compare(
-        self, case: Case, artifact: Artifact, *, before: Callable[[Any], Any] = lambda images: images
-    ) -> list[Measurement]:
-        """Return the parity of a file with torch, as the study measures it; ``before`` tampers with the pixels."""
-        with self.open(artifact) as runner:
-            tampered = Tampered(runner, before=before)
-            record = {"parity": compare_with_torch(self.detector, tampered, self.dataset, threads=2)}
-        provenance = {**PROVENANCE, "versions": {"onnxruntime": "1"}}
-        return list_measurements(case, record, artifact=None, provenance=provenance, device="cpu")
-
-    def open(self, artifact: Artifact) -> Runner:
-        return get_runtime("onnxruntime").open(artifact, batch=0, threads=2)
-
-    def run(self, case: Case, artifact: Artifact, dataset: Dataset | None = None) -> list[Measurement]:
-        with self.open(artifact) as runner:
-            return self.measure(case, runner, dataset)
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """Export the shipped detector as FP32 and INT8."""
-    folder = tmp_path_factory.mktemp("bench")
-    detector = load_detector(WEIGHTS, image_size=320)
-    fp32 = export_onnx(detector, folder / "fp32.onnx")
-    # Whole splits, as the study uses them: they are drawn once and kept.
-    calibration = load_dataset("codes:calib").head(16)
-
-    def inputs() -> Iterator[npt.NDArray[np.float32]]:
-        for sample in calibration.samples:
-            yield batch_from_images([read_image(sample.path)], 320)[0]
-
-    plan = plan_quantization(
-        fp32.path, inputs(), float_nodes=float_head_nodes(fp32), calibration_sha256=calibration.sha256
-    )
-    return Bench(
-        detector=detector,
-        dataset=load_dataset("codes:val").head(IMAGES),
-        protocol=Protocol(image_size=320),
-        fp32=fp32,
-        int8=write_qdq(fp32, plan, folder / "int8.onnx", target="x86"),
-        plan=plan,
-        folder=folder,
-    )
+from fixtures.planted_models import (
+    FP32,
+    IMAGES,
+    INT8,
+    PRUNED,
+    Bench,
+    Tampered,
+    accept,
+    assert_failed,
+    judge_case,
+    measure_shares,
+)
 
 
 @pytest.fixture(scope="module")
@@ -126,50 +41,6 @@ def healthy(bench: Bench) -> list[Measurement]:
 def golden(healthy: list[Measurement], bench: Bench) -> Path:
     """Accept the healthy run as a person would."""
     return accept(bench.folder / "golden", healthy)
-
-
-def accept(folder: Path, run: Sequence[Measurement]) -> Path:
-    write_records(
-        run, Acceptance(run_id="first", started="2026-11-20T08:00:00Z", git_commit="fedcba"), folder
-    )
-    (folder / "floors").mkdir(parents=True, exist_ok=True)
-    text = propose_header("codes", None) + propose_floors(run, today="2026-11-20")
-    (folder / "floors" / "codes.toml").write_text(text)
-    return folder
-
-
-def judge_case(golden: Path, run: Sequence[Measurement]) -> tuple[Verdict, ...]:
-    """Return the red verdicts on the measurements of one case."""
-    matrix = Matrix(cases=(run[0].case,), full=False, required=(), run_id="next")
-    floors = load_floors(golden, "codes", device="cpu")
-    return judge_run(run, floors, load_records(golden, "codes", device="cpu"), matrix).red()
-
-
-def assert_failed(red: Sequence[Verdict], case: Case, *metrics: str) -> None:
-    """Demand that these metrics failed, as failures of what was measured and not of how."""
-    assert {verdict.case for verdict in red} == {case}
-    assert {verdict.status for verdict in red} == {Status.FAIL}
-    assert set(metrics) <= {verdict.metric for verdict in red}
-    for verdict in red:
-        assert "  difference " in verdict.message
-
-
-class Tampered(Runner):
-    """A runner with something done to what goes in or comes out."""
-
-    def __init__(
-        self,
-        inner: Runner,
-        *,
-        before: Callable[[Any], Any] = lambda images: images,
-        after: Callable[[Any], Any] = lambda predictions: predictions,
-    ) -> None:
-        self.inner, self.before, self.after = inner, before, after
-        self.runtime, self.provider = inner.runtime, inner.provider
-        self.image_size, self.batch, self.class_count = inner.image_size, inner.batch, inner.class_count
-
-    def _infer(self, images: Any) -> Any:
-        return self.after(self.inner.run(self.before(images)))
 
 
 def test_the_detector_is_worth_gating(healthy: list[Measurement]) -> None:
@@ -241,18 +112,9 @@ def test_an_fp32_file_named_int8(bench: Bench, tmp_path: Path) -> None:
     """Its accuracy is better than INT8's, so only the share of the arithmetic tells."""
     named = tmp_path / "codes-int8.onnx"
     named.write_bytes(bench.fp32.path.read_bytes())
-
-    def measure_share(path: Path) -> list[Measurement]:
-        inspection = inspect_file(path)
-        record = {"artifact": {**inspection.to_json(), "facts": {}}}
-        provenance = {**PROVENANCE, "versions": {"onnxruntime": "1"}}
-        artifact = replace(bench.int8, path=path)
-        found = list_measurements(INT8, record, artifact=artifact, provenance=provenance, device="cpu")
-        return [one for one in found if one.metric == "int8_share"]
-
-    golden = accept(tmp_path / "golden", measure_share(bench.int8.path))
-    assert judge_case(golden, measure_share(bench.int8.path)) == ()
-    (verdict,) = judge_case(golden, measure_share(named))
+    golden = accept(tmp_path / "golden", measure_shares(INT8, bench.int8.path))
+    assert judge_case(golden, measure_shares(INT8, bench.int8.path)) == ()
+    (verdict,) = judge_case(golden, measure_shares(INT8, named))
     assert (verdict.case, verdict.metric, verdict.status) == (INT8, "int8_share", Status.FAIL)
     assert verdict.measured == 0
 

@@ -13,6 +13,9 @@ from slimgate.measure import metric_for
 
 _FRACTION_MARGIN = 0.005
 _FRACTION_SLACK = 0.01
+_SHARE = "_share"
+_SHARE_STEP = 1e-4
+_SHARE_MARGIN = 1e-6
 _SIZE_MARGIN = 0.01
 _SIZE_SLACK = 0.05
 _ENGINE_BAND = 0.25
@@ -23,8 +26,8 @@ _ENGINES = "tensorrt"
 def propose_floor(measurement: Measurement) -> str:
     """Return the line for ``[case.floor]`` that holds a measurement where it is, with a little room.
 
-    The room: 0.005 for fractions, 1 % for sizes and counts, 25 % either way for engines (their builds are not
-    reproducible), 5 % above the interval for times.
+    The room: 0.0001 for shares of the arithmetic, 0.005 for other fractions, 1 % for sizes and counts, 25 % either
+    way for engines (their builds are not reproducible), 5 % above the interval for times.
     """
     return f'{_quote(measurement.metric)} = {{ {_bounds(measurement)}, unit = "{measurement.unit}" }}'
 
@@ -71,6 +74,11 @@ def _propose_case(case: Case, measurements: Sequence[Measurement], today: str) -
 
 def _bounds(measurement: Measurement) -> str:
     value, unit = measurement.value, measurement.unit
+    if measurement.metric.endswith(_SHARE):
+        # One convolution of many may be a thousandth of the arithmetic, and a graph has the same shares everywhere.
+        low = math.floor((value - _SHARE_MARGIN) / _SHARE_STEP) * _SHARE_STEP
+        high = math.ceil((value + _SHARE_MARGIN) / _SHARE_STEP) * _SHARE_STEP
+        return f"max = {high:.4f}" if low <= 0 else f"min = {low:.4f}, max = {min(high, 1.0):.4f}"
     if unit == "fraction":
         if not metric_for(measurement.metric).higher_is_better:
             high = math.ceil((value + _FRACTION_MARGIN) * 1000) / 1000

@@ -27,6 +27,15 @@ RTX = {"versions": {"tensorrt_rtx": "1.7.1"}}
             make_measurement("size_bytes", 1000, ENGINE),
             'size_bytes = { min = 750, max = 1250, unit = "bytes" }',
         ),
+        (
+            make_measurement("int8_share", 0.838127),
+            'int8_share = { min = 0.8381, max = 0.8382, unit = "fraction" }',
+        ),
+        (
+            make_measurement("int8_share", 1.0),
+            'int8_share = { min = 0.9999, max = 1.0000, unit = "fraction" }',
+        ),
+        (make_measurement("fp16_share", 0.0), 'fp16_share = { max = 0.0001, unit = "fraction" }'),
         (make_measurement("nms_s", 0.00123, device=DEVICE), 'nms_s = { max = 0.0013, unit = "seconds" }'),
         (
             make_measurement("latency_ratio_b1", 0.6, device=DEVICE, interval=(0.58, 0.62)),
@@ -52,6 +61,8 @@ def test_what_is_pasted_is_read_and_passes_strictly(tmp_path: Path) -> None:
         make_measurement("map50", 0.001),
         make_measurement("recall/data matrix", 0.97),
         make_measurement("size_bytes", 2_850_123),
+        make_measurement("int8_share", 0.8381),
+        make_measurement("fp16_share", 0.0),
         make_measurement("misses", 3),
         make_measurement("miss_rate", 0.09),
         make_measurement("parity_max_abs", 0.0),

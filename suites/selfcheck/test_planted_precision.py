@@ -1,0 +1,100 @@
+"""Files that are not the INT8 they say they are: each fault is found by the check that is there for it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+from slimgate.artifact import write_qdq
+from slimgate.artifact.graph import Graph, load_onnx
+from slimgate.data import calibration_list, load_dataset
+from slimgate.errors import InputError
+from slimgate.flow import Status
+
+from fixtures.planted_models import INT8, Bench, accept, judge_case, measure_shares
+
+
+@pytest.fixture(scope="module")
+def golden(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Accept the shares of the file as it was written."""
+    return accept(tmp_path_factory.mktemp("shares"), measure_shares(INT8, bench.int8.path))
+
+
+def _assert_share_fell(golden: Path, bench: Bench, path: Path) -> float:
+    """Demand that ``int8_share`` and nothing else is red; return what was measured."""
+    (before,) = [one.value for one in measure_shares(INT8, bench.int8.path) if one.metric == "int8_share"]
+    red = judge_case(golden, measure_shares(INT8, path))
+    assert {(one.case, one.metric, one.status) for one in red} == {(INT8, "int8_share", Status.FAIL)}
+    assert red[0].measured is not None
+    assert red[0].measured < before
+    return red[0].measured
+
+
+def _drop_activation_pairs(bench: Bench, path: Path, count: int | None) -> None:
+    """Write the INT8 file with convolutions that read their input in float: the first ``count``, or all of them.
+
+    The smallest ones come first: those whose share of the arithmetic is easiest to overlook.
+    """
+    import onnx
+
+    model = load_onnx(bench.int8.path)
+    graph = Graph(model)
+    quantized = [node for node in graph.convolutions() if node.input[0].endswith("/dequantized")]
+    for node in sorted(quantized, key=graph.multiply_accumulates)[:count]:
+        node.input[0] = node.input[0].removesuffix("/dequantized")
+    onnx.save(model, str(path))
+
+
+def test_one_pair_missing(bench: Bench, golden: Path, tmp_path: Path) -> None:
+    """One small convolution back in float: no accuracy shows it, and hardly any time."""
+    path = tmp_path / "codes-int8.onnx"
+    _drop_activation_pairs(bench, path, 1)
+    assert _assert_share_fell(golden, bench, path) > 0.5
+
+
+def test_weights_in_8_bits_and_activations_in_float(bench: Bench, golden: Path, tmp_path: Path) -> None:
+    """The file is as small as INT8 and computes in float."""
+    path = tmp_path / "codes-int8.onnx"
+    _drop_activation_pairs(bench, path, None)
+    assert path.stat().st_size < bench.fp32.size_bytes / 3
+    assert _assert_share_fell(golden, bench, path) == 0
+
+
+def test_an_over_broad_pin_to_float(bench: Bench, golden: Path, tmp_path: Path) -> None:
+    """A rule by name that was meant for the head and takes every convolution called ``cv3``."""
+    graph = Graph(load_onnx(bench.fp32.path))
+    loose = {node.name: "cv3" for node in graph.convolutions() if "/cv3/" in node.name}
+    plan = replace(bench.plan, float_nodes={**loose, **bench.plan.float_nodes})
+    broad = write_qdq(bench.fp32, plan, tmp_path / "codes-int8.onnx", target="x86")
+    assert 0 < _assert_share_fell(golden, bench, broad.path) < 0.9
+
+
+def test_calibration_on_evaluated_images(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="6 of 6 calibration images are also evaluated"):
+        calibration_list(bench.dataset.head(6), count=6, evaluated=bench.dataset)
+
+
+def test_calibration_on_evaluated_images_under_other_names(bench: Bench, tmp_path: Path) -> None:
+    """One copied picture among others, in another folder, under another name."""
+    images = tmp_path / "images"
+    images.mkdir()
+    (tmp_path / "labels").mkdir()
+    shutil.copy(bench.dataset.samples[3].path, images / "train-0001.png")
+    for number in (2, 3):
+        picture = cv2.imread(str(bench.dataset.samples[number].path))
+        cv2.imwrite(str(images / f"train-000{number}.png"), 255 - picture)
+    (tmp_path / "data.yaml").write_text("train: images\nval: images\nnames: [datamatrix, qrcode, barcode]\n")
+    with pytest.raises(InputError, match="1 of 3 calibration images are also evaluated") as raised:
+        calibration_list(load_dataset(tmp_path / "data.yaml"), count=3, evaluated=bench.dataset)
+    assert "train-0001.png" in str(raised.value)
+
+
+def test_a_plan_of_other_weights(bench: Bench, tmp_path: Path) -> None:
+    """Stale calibration: the network changed, the ranges did not come along."""
+    ranges = {f"{name}/before": ends for name, ends in bench.plan.ranges.items()}
+    with pytest.raises(InputError, match="no range for tensor"):
+        write_qdq(bench.fp32, replace(bench.plan, ranges=ranges), tmp_path / "stale.onnx", target="x86")
+    assert not (tmp_path / "stale.onnx").exists()
