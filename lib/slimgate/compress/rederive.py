@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from slimgate.compress.deconv import deconvolve
 from slimgate.compress.drop_levels import drop_levels
 from slimgate.compress.operation import Operation, Setting, Workspace, read_choice, read_count, recorded
 from slimgate.compress.shallow import drop_blocks
@@ -89,13 +90,23 @@ def _inherited(
 
 
 def _with_the_same_layers(pretrained: Detector, lineage: Sequence[Step]) -> Detector:
-    """Return the pretrained detector without the levels and blocks that a lineage says were removed."""
+    """Return the pretrained detector with the layers that a lineage says were removed, or put in for others.
+
+    A transposed convolution has output channels of its own, where upsampling passes on what arrives: without it the
+    positions kept before and after it could not be told apart.
+    """
     for step in lineage:
         if step.operation == "drop-levels":
             pretrained = drop_levels(pretrained, step.settings, Workspace())
         elif step.operation == "shallow":
             pretrained = drop_blocks(pretrained, step.notes["dropped"], step)
+        elif step.operation == "deconv" and not _has_deconvolutions(pretrained):
+            pretrained = deconvolve(pretrained, step.settings, Workspace())
     return pretrained
+
+
+def _has_deconvolutions(detector: Detector) -> bool:
+    return any(isinstance(layer, torch.nn.ConvTranspose2d) for layer in detector.module.modules())
 
 
 def _refuse_if_strange(

@@ -59,6 +59,25 @@ def test_what_slimming_kept_is_inherited_through_several_steps(family: Family, t
     assert (notes["weights_name"], notes["weights_sha256"]) == ("drawn", whole.weights_sha256)
 
 
+@pytest.mark.parametrize("kernel", [2, 4])
+def test_a_slim_network_with_deconvolutions_inherits_from_one_with_upsampling(
+    kernel: int, tmp_path: Path
+) -> None:
+    """The positions kept of what arrives at a transposed convolution are not those kept of what leaves it."""
+    whole = build_from_spec(NetworkSpec(block="C2f", up="nearest"))
+    path = save_checkpoint(whole, tmp_path / "pretrained")
+    slim = _applied(whole, f"deconv:{kernel}", "slim:0.4,importance=random,multiple=1,seed=3")
+    built = _applied(slim, f"rederive:{path}")
+    assert built.weights_sha256 == slim.weights_sha256
+    assert built.lineage[-1].notes["inherited"] == len(slim.module.state_dict())
+
+
+def test_from_scratch_objects_start_as_rare(whole: Detector) -> None:
+    built = _applied(whole, "slim:0.5,importance=l1,multiple=4", "rederive")
+    biases = [layer[-1].bias for layer in built.module.model[-1].cv3]
+    assert all((bias < -5).all() for bias in biases)
+
+
 def test_the_kept_filters_by_hand(whole: Detector, pretrained: Path) -> None:
     slim = _applied(whole, "slim:0.5,importance=l1,multiple=4")
     built = _applied(slim, f"rederive:{pretrained}")
