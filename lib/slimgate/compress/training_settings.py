@@ -76,7 +76,9 @@ def training_settings(
         ),
         "workers": Setting(read=read_count(0, 64), default=1, meaning="processes that prepare batches"),
         "threads": Setting(
-            read=read_count(0, 1024), default=0, meaning="threads of the arithmetic; 0: every core that may be used"
+            read=read_count(0, 1024),
+            default=0,
+            meaning="threads of the arithmetic; 0: every core that may be used",
         ),
         "keep": Setting(
             read=read_choice(*POLICIES),
