@@ -3,8 +3,9 @@
 from slimgate.gate.floors import ANY_DEVICE, Floor, Floors, device_slug, load_floors
 from slimgate.gate.judge import find_causes, judge
 from slimgate.gate.judgement import Judgement, NotProven, is_red
-from slimgate.gate.kinds import KINDS, WHOLE_CASE, Kind, is_timed, kind_of
+from slimgate.gate.kinds import KINDS, PAYS, WHOLE_CASE, Kind, is_timed, kind_of
 from slimgate.gate.matrix import Matrix, judge_run
+from slimgate.gate.pays import Claim, judge_claim
 from slimgate.gate.propose import propose_floor, propose_floors
 from slimgate.gate.records import Acceptance, Record, Records, load_records, write_records
 from slimgate.gate.serialise import (
@@ -27,10 +28,12 @@ __all__ = [
     "CASE_FORMAT",
     "KINDS",
     "MEASUREMENTS_FORMAT",
+    "PAYS",
     "RUN_FORMAT",
     "VERDICTS_FORMAT",
     "WHOLE_CASE",
     "Acceptance",
+    "Claim",
     "Floor",
     "Floors",
     "Judgement",
@@ -45,6 +48,7 @@ __all__ = [
     "is_red",
     "is_timed",
     "judge",
+    "judge_claim",
     "judge_run",
     "judgement_from_json",
     "judgement_to_json",

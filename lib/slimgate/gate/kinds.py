@@ -15,7 +15,10 @@ UNITS = ("fraction", "bytes", "seconds", "ratio", "count", "flops")
 WHOLE_CASE = "case"
 """Metric of a verdict about a case as a whole (its export failed, it vanished); no measurement has it."""
 
-_SIZES = ("parameters", "nonzero_parameters", "int8_share", "fp16_share")
+PAYS = "pays/"
+"""First part of the metric of a verdict on whether a variant pays, which has no floor and no measurement."""
+
+_SIZES = ("parameters", "nonzero_parameters", "size_ratio_same", "int8_share", "fp16_share")
 
 
 def kind_of(metric: str) -> Kind:
@@ -24,6 +27,8 @@ def kind_of(metric: str) -> Kind:
     Raises:
         UsageError: there is no such metric.
     """
+    if metric.startswith(PAYS):
+        return "latency" if "_b" in metric else "size"
     known = metric_for(metric)
     if known.unit == "seconds" or metric.startswith("latency_ratio"):
         return "latency"

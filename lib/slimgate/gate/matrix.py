@@ -12,6 +12,7 @@ from slimgate.gate.judge import find_causes, judge
 from slimgate.gate.judgement import Judgement, NotProven
 from slimgate.gate.kinds import WHOLE_CASE, is_timed
 from slimgate.gate.message import compose_reproduce, show_number
+from slimgate.gate.pays import Claim, judge_claim
 from slimgate.gate.propose import propose_floor
 from slimgate.gate.records import Records
 from slimgate.measure import metric_for
@@ -32,6 +33,7 @@ class Matrix:
         reproduce: command that messages complete with ``-k '<case>'``.
         timed: whether times were measured; they are not proven when they were not.
         require_device: whether a device without latency floors is INVALID instead of not proven.
+        claims: what the cases are there to gain, each with what was measured of it.
     """
 
     cases: Sequence[Case]
@@ -43,6 +45,7 @@ class Matrix:
     reproduce: str = "slimgate study"
     timed: bool = True
     require_device: bool = False
+    claims: Sequence[Claim] = ()
 
 
 def judge_run(
@@ -51,13 +54,14 @@ def judge_run(
     """Return the verdicts on a run.
 
     INVALID are, besides what ``judge`` finds: a case that failed, a metric that must have a floor and has
-    none, a floor whose metric or case is missing, a metric measured twice.
+    none, a floor whose metric or case is missing, a metric measured twice. Claims are judged without floors.
     """
     run = _Run(measurements, floors, records, matrix)
     for case in matrix.cases:
         run.judge_case(case)
     if matrix.full:
         run.judge_vanished()
+    run.verdicts += [judge_claim(claim, reproduce=matrix.reproduce) for claim in matrix.claims]
     return Judgement(verdicts=tuple(run.verdicts), not_proven=tuple(run.gaps))
 
 

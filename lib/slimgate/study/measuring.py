@@ -70,10 +70,17 @@ def list_measurements(
             _measurement(case, name_of_set(metric, name), value, of_set, "any")
             for metric, value in _accuracy_values(other)
         ]
+    same = record.get("same_network", {})
+    if "size_ratio" in same:
+        by_size = {**provenance, "baseline": same["case"]}
+        measurements.append(_measurement(case, "size_ratio_same", same["size_ratio"], by_size, "any"))
     for batch, entry in record.get("latency", {}).items():
-        measurements.append(
-            _latency(case, f"latency_ratio_b{batch.removeprefix('batch')}", entry, provenance, device)
-        )
+        size = batch.removeprefix("batch")
+        measurements.append(_latency(case, f"latency_ratio_b{size}", entry, provenance, device))
+        if "same" in entry:
+            measurements.append(
+                _latency(case, f"latency_ratio_same_b{size}", entry["same"], provenance, device)
+            )
     return measurements
 
 

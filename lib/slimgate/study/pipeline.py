@@ -14,7 +14,17 @@ from pathlib import Path
 
 from slimgate.errors import SlimgateError, UnavailableError, UsageError
 from slimgate.flow import Case, Detector, Json, Measurement, Precision
-from slimgate.gate import CASE_FORMAT, RUN_FORMAT, Judgement, Matrix, judge_run, load_floors, load_records
+from slimgate.gate import (
+    CASE_FORMAT,
+    RUN_FORMAT,
+    Claim,
+    Judgement,
+    Matrix,
+    judge_run,
+    load_floors,
+    load_records,
+)
+from slimgate.study.claims import add_same_network, list_claims
 from slimgate.study.compare import add_score_shift, compare_with_torch
 from slimgate.study.directory import RunWriter
 from slimgate.study.history import compare_widths, key_of_stages, list_stages
@@ -147,6 +157,7 @@ class _Flow:
                 run_id=self.run_id,
                 reproduce=f"slimgate study {self.study.argument}",
                 timed=self.timing,
+                claims=self.claims(),
             ),
         )
         pictures = self.add_pictures(writer)
@@ -191,6 +202,7 @@ class _Flow:
                 work.fail(error)
             if reason and work.measurable:
                 work.leave_out(f"built, not run: {reason}")
+        add_same_network(self.study, self.works)
         self.progress(BUILD, len(self.works), len(self.works), "")
 
     def add_history(self, work: CaseWork, detector: Detector) -> None:
@@ -258,6 +270,12 @@ class _Flow:
             timings = measure_nms(iou=protocol.iou, max_det=protocol.max_det)
             reference.record["nms"] = {name: timing.to_json() for name, timing in timings.items()}
         self.progress(NMS, 1, 1, "")
+
+    def claims(self) -> list[Claim]:
+        from slimgate.model import count_parameters
+
+        original = count_parameters(self.prepared.builder.detector.module).total
+        return list_claims(self.works, original_parameters=original)
 
     def measurements(self) -> list[Measurement]:
         from slimgate.runtime import get_runtime

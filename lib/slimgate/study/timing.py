@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from slimgate.errors import SlimgateError
-from slimgate.flow import Case
+from slimgate.flow import Case, Json
 from slimgate.study.prepare import Prepared
-from slimgate.study.work import CaseWork, find_reference
+from slimgate.study.work import CaseWork, find_reference, name_same_in_float
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,62 +34,81 @@ def measure_latency(
     floors: Floors,
     progress: Callable[[int, int, str], object],
 ) -> None:
-    """Add the ``latency`` part to every record that can have one."""
+    """Add the ``latency`` part to every record that can have one.
+
+    Each case is timed against the original in FP32, and an FP16 or INT8 case also against the same network in FP32.
+    """
     study = prepared.study
     jobs = [(work, batch) for work in works if work.measurable for batch in work.spec.batches]
     images = {batch: _images(prepared, batch) for batch in {batch for _, batch in jobs}}
-    controls: dict[tuple[Case, int], PairResult] = {}
+    pairs = _Pairs(prepared, images)
     for index, (work, batch) in enumerate(jobs):
         progress(index, len(jobs), f"{work.case} batch {batch}")
         reference = find_reference(study, works, work)
-        if reference is not None and not work.failed:
-            budget = _budget(floors, work.case, batch)
-            try:
-                _measure_pair(prepared, work, reference, images[batch], budget, controls)
-            except SlimgateError as error:
-                work.fail(error)
+        if reference is None or work.failed:
+            continue
+        same = name_same_in_float(study, work)
+        rival = next((one for one in works if one.case == same and one.measurable), None)
+        try:
+            entry = pairs.measure(
+                work, reference, batch, _budget(floors, work.case, f"latency_ratio_b{batch}")
+            )
+            if rival is not None and rival is not reference:
+                budget = _budget(floors, work.case, f"latency_ratio_same_b{batch}")
+                entry["same"] = pairs.measure(work, rival, batch, budget)
+        except SlimgateError as error:
+            work.fail(error)
+        else:
+            work.record.setdefault("latency", {})[f"batch{batch}"] = entry
     progress(len(jobs), len(jobs), "")
 
 
-def _measure_pair(
-    prepared: Prepared,
-    work: CaseWork,
-    reference: CaseWork,
-    images: npt.NDArray[np.float32],
-    budget: float | None,
-    controls: dict[tuple[Case, int], PairResult],
-) -> None:
-    from slimgate.measure import control, measure_pairs
+class _Pairs:
+    """Measures one case against another; every baseline has one A/A control per batch size."""
 
-    batch = len(images)
-    rounds = prepared.study.rounds if batch == 1 else prepared.study.rounds_batch32
-    key = (reference.case, batch)
-    settle_s = 0.0 if work.runtime == reference.runtime else _SETTLE_S
-    with (
-        prepared.open(reference.spec, reference.runtime, batch=batch) as runner_a,
-        prepared.open(work.spec, work.runtime, batch=batch) as runner_b,
-    ):
-        if key not in controls:
-            controls[key] = control(lambda: runner_a.run(images), rounds=rounds)
-        if work is reference:
-            result = controls[key]
-        else:
-            result = measure_pairs(
-                lambda: runner_a.run(images),
-                lambda: runner_b.run(images),
-                rounds=rounds,
-                settle_s=settle_s,
-                extend_while=lambda interval: budget is not None and interval[0] <= budget <= interval[1],
-            )
-    entry = {
-        "baseline": str(reference.case),
-        **result.to_json(),
-        "control": {"ratio": controls[key].ratio, "interval": list(controls[key].interval)},
-    }
-    complaint = control_complaint(controls[key], budget)
-    if complaint:
-        entry["why_invalid"] = complaint
-    work.record.setdefault("latency", {})[f"batch{batch}"] = entry
+    def __init__(self, prepared: Prepared, images: Mapping[int, npt.NDArray[np.float32]]) -> None:
+        self._prepared = prepared
+        self._images = images
+        self._controls: dict[tuple[Case, int], PairResult] = {}
+
+    def measure(
+        self, work: CaseWork, reference: CaseWork, batch: int, budget: float | None
+    ) -> dict[str, Json]:
+        """Return a ``latency`` entry.
+
+        The one extension is used while the interval holds the budget, or without one while it holds 1: whether a
+        variant pays is asked of every one.
+        """
+        from slimgate.measure import control, measure_pairs
+
+        study, images = self._prepared.study, self._images[batch]
+        rounds = study.rounds if batch == 1 else study.rounds_batch32
+        key = (reference.case, batch)
+        asked = 1.0 if budget is None else budget
+        with (
+            self._prepared.open(reference.spec, reference.runtime, batch=batch) as runner_a,
+            self._prepared.open(work.spec, work.runtime, batch=batch) as runner_b,
+        ):
+            if key not in self._controls:
+                self._controls[key] = control(lambda: runner_a.run(images), rounds=rounds)
+            if work is reference:
+                result = self._controls[key]
+            else:
+                result = measure_pairs(
+                    lambda: runner_a.run(images),
+                    lambda: runner_b.run(images),
+                    rounds=rounds,
+                    settle_s=0.0 if work.runtime == reference.runtime else _SETTLE_S,
+                    extend_while=lambda interval: interval[0] <= asked <= interval[1],
+                )
+        against = self._controls[key]
+        entry = {
+            "baseline": str(reference.case),
+            **result.to_json(),
+            "control": {"ratio": against.ratio, "interval": list(against.interval)},
+        }
+        complaint = control_complaint(against, budget)
+        return {**entry, "why_invalid": complaint} if complaint else entry
 
 
 def control_complaint(control: PairResult, budget: float | None) -> str:
@@ -114,8 +133,8 @@ def control_complaint(control: PairResult, budget: float | None) -> str:
     )
 
 
-def _budget(floors: Floors, case: Case, batch: int) -> float | None:
-    bounds = [floor.max for floor in floors.for_metric(case, f"latency_ratio_b{batch}")]
+def _budget(floors: Floors, case: Case, metric: str) -> float | None:
+    bounds = [floor.max for floor in floors.for_metric(case, metric)]
     return next((bound for bound in bounds if bound is not None), None)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slimgate.errors import SlimgateError
-from slimgate.flow import Artifact, Case, Json
+from slimgate.flow import Artifact, Case, Json, Precision
 from slimgate.study.spec import Study, VariantSpec
 
 if TYPE_CHECKING:
@@ -68,3 +68,22 @@ def find_reference(study: Study, works: Sequence[CaseWork], work: CaseWork) -> C
         same = [one for one in measurable if one.runtime == work.runtime.removesuffix("-bf16")]
         measurable = same or measurable
     return measurable[0] if measurable else None
+
+
+def name_same_in_float(study: Study, work: CaseWork) -> Case | None:
+    """Return the FP32 case of the same network on the same runtime that an FP16 or INT8 case replaces.
+
+    Only against that one does a precision show what it gains: an INT8 file of a slimmed network is faster than the
+    unslimmed original whether its arithmetic pays or not.
+    """
+    if work.spec.precision is Precision.FP32:
+        return None
+    network = (work.spec.weights, work.spec.operations, work.spec.compute_capability)
+    for spec in study.variants:
+        if (
+            spec.precision is Precision.FP32
+            and (spec.weights, spec.operations, spec.compute_capability) == network
+            and work.runtime in spec.runtimes
+        ):
+            return Case(study=study.id, variant=spec.name, runtime=spec.runtime_label(work.runtime))
+    return None

@@ -1,0 +1,87 @@
+"""What each case of a run claims to gain, from its record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from slimgate.flow import Case, Precision
+from slimgate.gate import Claim
+from slimgate.study.spec import Study
+from slimgate.study.work import CaseWork, name_same_in_float
+
+_SPARSE_BELOW = 0.98
+"""Share of non-zero parameters under which zeros were made: trained weights have a few of their own."""
+
+
+def add_same_network(study: Study, works: Sequence[CaseWork]) -> None:
+    """Note in every FP16 and INT8 record the FP32 case that it replaces, and the bytes against it."""
+    by_case = {work.case: work for work in works}
+    for work in works:
+        name = name_same_in_float(study, work)
+        if name is None:
+            continue
+        entry: dict[str, Any] = {"case": str(name)}
+        same = by_case.get(name)
+        if same is not None and same.artifact is not None and work.artifact is not None:
+            entry["size_ratio"] = work.artifact.size_bytes / same.artifact.size_bytes
+        work.record["same_network"] = entry
+
+
+def list_claims(works: Sequence[CaseWork], *, original_parameters: int) -> list[Claim]:
+    """Return the claims of every measured case.
+
+    INT8 is there to be faster than the same network in FP32 (without one in the study, than the original), FP16 to be
+    smaller; fewer channels, and zeros, to be faster than the original.
+    """
+    return [claim for work in works if not work.failed for claim in _claims(work, original_parameters)]
+
+
+def _claims(work: CaseWork, original_parameters: int) -> Iterator[Claim]:
+    same = work.record.get("same_network", {})
+    precision = work.spec.precision
+    if precision is Precision.FP16 and "size_ratio" in same:
+        yield Claim(
+            case=work.case,
+            what="fp16",
+            gain="smaller",
+            against=Case.parse(same["case"]),
+            batch=0,
+            ratio=same["size_ratio"],
+        )
+    what = _what_is_faster(work, original_parameters)
+    if not what:
+        return
+    for name, entry in work.record.get("latency", {}).items():
+        batch = int(name.removeprefix("batch"))
+        chosen = entry
+        if what == "int8" and same and same["case"] != entry["baseline"]:
+            # Under -k the network in FP32 may not have been measured; another baseline would answer another question.
+            chosen = entry.get("same")
+        if chosen is not None and chosen["baseline"] != str(work.case):
+            yield _faster(work.case, what, batch, chosen)
+
+
+def _what_is_faster(work: CaseWork, original_parameters: int) -> str:
+    if work.spec.precision is Precision.INT8:
+        return "int8"
+    if _count(work, "nonzero_parameters") < _SPARSE_BELOW * _count(work, "parameters"):
+        return "sparse"
+    return "slim" if _count(work, "parameters") < original_parameters else ""
+
+
+def _faster(case: Case, what: str, batch: int, entry: Mapping[str, Any]) -> Claim:
+    return Claim(
+        case=case,
+        what=what,
+        gain="faster",
+        against=Case.parse(entry["baseline"]),
+        batch=batch,
+        ratio=entry["ratio"],
+        interval=(entry["interval"][0], entry["interval"][1]),
+        control=(entry["control"]["interval"][0], entry["control"]["interval"][1]),
+    )
+
+
+def _count(work: CaseWork, name: str) -> int:
+    return int(work.record.get("model", {}).get(name, 0))

@@ -1,0 +1,154 @@
+"""What the cases of a run claim to gain, and against what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slimgate.flow import Artifact, Case, Precision
+from slimgate.study.claims import add_same_network, list_claims
+from slimgate.study.spec import Study, VariantSpec
+from slimgate.study.work import CaseWork, name_same_in_float
+
+ORIGINAL = 1000
+
+
+def _spec(
+    name: str, precision: str = "fp32", weights: str = "", operations: tuple[str, ...] = ()
+) -> VariantSpec:
+    return VariantSpec(
+        name=name,
+        weights=weights,
+        operations=operations,
+        precision=Precision(precision),
+        runtimes=("onnxruntime", "openvino"),
+    )
+
+
+SPECS = (
+    _spec("fp32"),
+    _spec("int8", "int8"),
+    _spec("fp16", "fp16"),
+    _spec("slim", weights="slim.safetensors"),
+    _spec("slim-int8", "int8", weights="slim.safetensors"),
+    _spec("pruned", operations=("prune:0.5",)),
+    _spec("alone-int8", "int8", weights="other.safetensors"),
+)
+
+
+@pytest.fixture
+def study() -> Study:
+    plain: dict[str, Any] = dict.fromkeys(
+        ("title", "weights", "evaluation", "calibration"), "x"
+    ) | dict.fromkeys(("images", "image_size"), None)
+    counts = dict.fromkeys(("calibration_images", "threads", "rounds", "rounds_batch32", "pictures"), 1)
+    return Study(
+        id="s",
+        path=Path("s.toml"),
+        also=(),
+        protocol={},
+        search={},
+        required_metrics=(),
+        variants=SPECS,
+        **plain,
+        **counts,
+    )
+
+
+def _entry(baseline: str, ratio: float) -> dict[str, Any]:
+    return {
+        "baseline": f"s/{baseline}@onnxruntime",
+        "ratio": ratio,
+        "interval": [ratio - 0.02, ratio + 0.02],
+        "control": {"ratio": 1.0, "interval": [0.99, 1.01]},
+    }
+
+
+def _work(
+    name: str, *, size: int, parameters: int = ORIGINAL, nonzero: int | None = None, **entry: Any
+) -> CaseWork:
+    spec = next(one for one in SPECS if one.name == name)
+    work = CaseWork(
+        case=Case(study="s", variant=name, runtime="onnxruntime"), spec=spec, runtime="onnxruntime"
+    )
+    work.artifact = Artifact(
+        path=Path(f"{name}.onnx"),
+        format="onnx",
+        target="x86",
+        precision=spec.precision,
+        class_names=("a",),
+        image_size=64,
+        batch=0,
+        sha256="0",
+        size_bytes=size,
+        build_s=0.0,
+    )
+    work.record["model"] = {
+        "parameters": parameters,
+        "nonzero_parameters": parameters if nonzero is None else nonzero,
+    }
+    if entry:
+        work.record["latency"] = {"batch1": entry}
+    return work
+
+
+def _claims(study: Study, works: list[CaseWork]) -> dict[str, tuple[str, str, float]]:
+    add_same_network(study, works)
+    found = list_claims(works, original_parameters=ORIGINAL)
+    return {f"{one.case.variant} {one.metric}": (one.gain, one.against.variant, one.ratio) for one in found}
+
+
+def test_each_kind_of_compression_claims_what_it_is_for(study):
+    works = [
+        _work("fp32", size=100, **_entry("fp32", 1.0)),
+        _work("int8", size=30, **_entry("fp32", 0.7)),
+        _work("fp16", size=51, **_entry("fp32", 1.0)),
+        _work("slim", size=20, parameters=200, **_entry("fp32", 0.4)),
+        _work("slim-int8", size=10, parameters=200, **_entry("fp32", 0.5), same=_entry("slim", 1.25)),
+        _work("pruned", size=100, nonzero=500, **_entry("fp32", 1.0)),
+    ]
+    assert _claims(study, works) == {
+        "int8 pays/int8_b1": ("faster", "fp32", 0.7),
+        "fp16 pays/fp16": ("smaller", "fp32", 0.51),
+        "slim pays/slim_b1": ("faster", "fp32", 0.4),
+        # Not 0.5 of the original: the slim network has that without INT8.
+        "slim-int8 pays/int8_b1": ("faster", "slim", 1.25),
+        "pruned pays/sparse_b1": ("faster", "fp32", 1.0),
+    }
+
+
+def test_int8_of_a_network_that_was_not_timed_in_float_claims_nothing(study):
+    works = [
+        _work("fp32", size=100, **_entry("fp32", 1.0)),
+        _work("slim-int8", size=10, parameters=200, **_entry("fp32", 0.5)),
+    ]
+    assert _claims(study, works) == {}
+    assert works[1].record["same_network"] == {"case": "s/slim@onnxruntime"}
+
+
+def test_int8_of_a_network_that_the_study_has_only_in_int8_is_held_against_the_original(study):
+    works = [
+        _work("fp32", size=100, **_entry("fp32", 1.0)),
+        _work("alone-int8", size=10, **_entry("fp32", 0.5)),
+    ]
+    assert _claims(study, works) == {"alone-int8 pays/int8_b1": ("faster", "fp32", 0.5)}
+
+
+def test_what_failed_or_was_not_timed_claims_nothing(study):
+    works = [_work("fp32", size=100), _work("int8", size=30), _work("pruned", size=100, nonzero=500)]
+    works[2].record["latency"] = {"batch1": _entry("fp32", 1.0)}
+    works[2].failed = "broke"
+    assert _claims(study, works) == {}
+
+
+def test_the_same_network_has_the_same_weights_operations_and_runtime(study):
+    names = {
+        one.name: name_same_in_float(study, CaseWork(case=None, spec=one, runtime="openvino"))  # type: ignore[arg-type]
+        for one in SPECS
+    }
+    assert {name: str(case) for name, case in names.items() if case} == {
+        "int8": "s/fp32@openvino",
+        "fp16": "s/fp32@openvino",
+        "slim-int8": "s/slim@openvino",
+    }
