@@ -8,13 +8,26 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from slimgate.errors import SlimgateError, UnavailableError, UsageError
 from slimgate.flow import Case, Detector, Json, Measurement, Precision
-from slimgate.gate import CASE_FORMAT, RUN_FORMAT, Judgement, Matrix, judge_run, load_floors, load_records
+from slimgate.gate import (
+    CASE_FORMAT,
+    RUN_FORMAT,
+    Judgement,
+    Matrix,
+    Waiver,
+    apply_waivers,
+    find_untidy,
+    judge_run,
+    load_floors,
+    load_records,
+    load_waivers,
+)
+from slimgate.study.broken import score_broken
 from slimgate.study.compare import add_score_shift, compare_with_torch
 from slimgate.study.directory import RunWriter
 from slimgate.study.history import compare_widths, key_of_stages, list_stages
@@ -22,7 +35,7 @@ from slimgate.study.measuring import also_record, artifact_record, count_model, 
 from slimgate.study.pictures import choose_pictures, detections_to_json
 from slimgate.study.prepare import expand_cases, prepare_study
 from slimgate.study.select import select_cases
-from slimgate.study.spec import Study
+from slimgate.study.spec import Study, list_studies
 from slimgate.study.store import Store
 from slimgate.study.timing import measure_latency
 from slimgate.study.work import CaseWork, one_line
@@ -105,6 +118,7 @@ class _Flow:
         self.run_id = f"{self.started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self.seconds: dict[str, float] = {}
         self.trainings: dict[str, Json] = {}
+        self.broken: dict[str, dict[str, float]] = {}
         self.works = [
             CaseWork(case=case, spec=spec, runtime=runtime)
             for case, spec, runtime in expand_cases(study)
@@ -124,6 +138,7 @@ class _Flow:
         devices = set(self.devices.values())
         floors = load_floors(golden, self.study.id, device=devices)
         records = load_records(golden, self.study.id, device=devices)
+        waivers = load_waivers(golden, today=self.started.date())
         with self.stage(BUILD):
             self.build()
         with self.stage(ACCURACY):
@@ -147,13 +162,30 @@ class _Flow:
                 run_id=self.run_id,
                 reproduce=f"slimgate study {self.study.argument}",
                 timed=self.timing,
+                broken=self.broken,
             ),
         )
+        judgement = self.settle(judgement, waivers, golden, full=not expression.strip())
         pictures = self.add_pictures(writer)
         for work in self.works:
             writer.write_case(work.case, work.record)
         writer.write_run(self.describe(expression, pictures), measurements, judgement)
         return judgement
+
+    def settle(
+        self, judgement: Judgement, waivers: Sequence[Waiver], golden: Path, *, full: bool
+    ) -> Judgement:
+        """Return the judgement with its waivers applied and the state of the golden files looked at."""
+        cases = [work.case for work in self.works]
+        judgement = apply_waivers(judgement, waivers, cases=cases, full=full, today=self.started.date())
+        untidy = find_untidy(
+            golden,
+            self.study.id,
+            judgement,
+            cases=cases if full else None,
+            studies=list_studies(self.study, golden),
+        )
+        return replace(judgement, findings=(*judgement.findings, *untidy))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -226,8 +258,8 @@ class _Flow:
                     work.record["provider"] = runner.provider
                     work.record["runner"] = runner.describe()
                     evaluation = evaluate_runner(runner, dataset, protocol, progress=advance)
-                    others = {
-                        name: also_record(other, evaluate_runner(runner, other, protocol, progress=advance))
+                    of_sets = {
+                        name: evaluate_runner(runner, other, protocol, progress=advance)
                         for name, other in also.items()
                     }
                     work.record["parity"] = compare_with_torch(
@@ -241,8 +273,11 @@ class _Flow:
                 continue
             work.deployed, work.everything = evaluation.deployed, evaluation.everything
             work.record.update(evaluation.to_json())
-            if others:
-                work.record["also"] = others
+            if also:
+                work.record["also"] = {name: also_record(also[name], of_sets[name]) for name in also}
+            if work.spec is self.study.reference and not self.broken:
+                sets = [("", dataset, evaluation), *((name, also[name], of_sets[name]) for name in also)]
+                self.broken = score_broken(sets, protocol)
         add_score_shift(self.study, self.works)
 
     def measure_nms(self) -> None:
@@ -338,6 +373,7 @@ class _Flow:
             "class_names": list(detector.class_names),
             "protocol": self.prepared.protocol.to_json(),
             "baseline": str(baseline.case) if baseline else None,
+            "broken": self.broken,
             "cases": [str(work.case) for work in self.works],
             "titles": {str(work.case): work.spec.about for work in self.works},
             "device": self.devices["cpu"],
