@@ -1,5 +1,6 @@
 """The gate: floors are policy, records are evidence, and a verdict is a pure function of them."""
 
+from slimgate.gate.acceptable import Examined, examine_run
 from slimgate.gate.floors import ANY_DEVICE, Floor, Floors, device_slug, load_floors
 from slimgate.gate.hygiene import find_untidy
 from slimgate.gate.judge import find_causes, judge
@@ -38,6 +39,7 @@ __all__ = [
     "WHOLE_CASE",
     "Acceptance",
     "BrokenScores",
+    "Examined",
     "Finding",
     "Floor",
     "Floors",
@@ -51,6 +53,7 @@ __all__ = [
     "Waiver",
     "apply_waivers",
     "device_slug",
+    "examine_run",
     "find_causes",
     "find_untidy",
     "is_red",
