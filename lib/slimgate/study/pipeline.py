@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +19,6 @@ from slimgate.gate import (
     RUN_FORMAT,
     Judgement,
     Matrix,
-    Waiver,
-    apply_waivers,
-    find_untidy,
     judge_run,
     load_floors,
     load_records,
@@ -35,7 +32,8 @@ from slimgate.study.measuring import also_record, artifact_record, count_model, 
 from slimgate.study.pictures import choose_pictures, detections_to_json
 from slimgate.study.prepare import expand_cases, prepare_study
 from slimgate.study.select import select_cases
-from slimgate.study.spec import Study, list_studies
+from slimgate.study.settle import settle_judgement
+from slimgate.study.spec import Study
 from slimgate.study.store import Store
 from slimgate.study.timing import measure_latency
 from slimgate.study.work import CaseWork, one_line
@@ -165,27 +163,19 @@ class _Flow:
                 broken=self.broken,
             ),
         )
-        judgement = self.settle(judgement, waivers, golden, full=not expression.strip())
+        judgement = settle_judgement(
+            judgement,
+            self.study,
+            golden,
+            waivers,
+            cases=[work.case for work in self.works],
+            today=self.started.date(),
+        )
         pictures = self.add_pictures(writer)
         for work in self.works:
             writer.write_case(work.case, work.record)
         writer.write_run(self.describe(expression, pictures), measurements, judgement)
         return judgement
-
-    def settle(
-        self, judgement: Judgement, waivers: Sequence[Waiver], golden: Path, *, full: bool
-    ) -> Judgement:
-        """Return the judgement with its waivers applied and the state of the golden files looked at."""
-        cases = [work.case for work in self.works]
-        judgement = apply_waivers(judgement, waivers, cases=cases, full=full, today=self.started.date())
-        untidy = find_untidy(
-            golden,
-            self.study.id,
-            judgement,
-            cases=cases if full else None,
-            studies=list_studies(self.study, golden),
-        )
-        return replace(judgement, findings=(*judgement.findings, *untidy))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
