@@ -244,6 +244,8 @@ class Verdict:
         unit: of both.
         message: for people: what, how far off, which golden file, what changed since, how to reproduce it.
         golden: the golden file the floor came from, relative to the project.
+        waived: who tolerates it, until when, and where that is written; empty: nobody does. The status stays
+            what it is.
     """
 
     case: Case
@@ -254,3 +256,9 @@ class Verdict:
     unit: str
     message: str
     golden: str = ""
+    waived: str = ""
+
+    @property
+    def label(self) -> str:
+        """The status for people: a waived one never looks green, and never hides what it is."""
+        return f"WAIVED ({self.status.value})" if self.waived else self.status.value

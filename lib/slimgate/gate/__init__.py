@@ -1,8 +1,10 @@
 """The gate: floors are policy, records are evidence, and a verdict is a pure function of them."""
 
+from slimgate.gate.acceptable import Examined, examine_run
 from slimgate.gate.floors import ANY_DEVICE, Floor, Floors, device_slug, load_floors
+from slimgate.gate.hygiene import find_untidy
 from slimgate.gate.judge import find_causes, judge
-from slimgate.gate.judgement import Judgement, NotProven, is_red
+from slimgate.gate.judgement import WAIVED, Finding, Judgement, NotProven, is_red
 from slimgate.gate.kinds import KINDS, PAYS, WHOLE_CASE, Kind, is_timed, kind_of
 from slimgate.gate.matrix import Matrix, judge_run
 from slimgate.gate.pays import Claim, judge_claim
@@ -22,6 +24,9 @@ from slimgate.gate.serialise import (
     write_judgement,
     write_measurements,
 )
+from slimgate.gate.vacuous import BrokenScores
+from slimgate.gate.waive import apply_waivers
+from slimgate.gate.waivers import WAIVERS_FORMAT, Waiver, load_waivers
 
 __all__ = [
     "ANY_DEVICE",
@@ -31,9 +36,14 @@ __all__ = [
     "PAYS",
     "RUN_FORMAT",
     "VERDICTS_FORMAT",
+    "WAIVED",
+    "WAIVERS_FORMAT",
     "WHOLE_CASE",
     "Acceptance",
+    "BrokenScores",
     "Claim",
+    "Examined",
+    "Finding",
     "Floor",
     "Floors",
     "Judgement",
@@ -43,8 +53,12 @@ __all__ = [
     "Record",
     "Records",
     "RunFiles",
+    "Waiver",
+    "apply_waivers",
     "device_slug",
+    "examine_run",
     "find_causes",
+    "find_untidy",
     "is_red",
     "is_timed",
     "judge",
@@ -56,6 +70,7 @@ __all__ = [
     "load_floors",
     "load_records",
     "load_run",
+    "load_waivers",
     "measurements_from_json",
     "measurements_to_json",
     "propose_floor",

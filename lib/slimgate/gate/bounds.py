@@ -18,7 +18,9 @@ _MOST_SHARE = 0.25
 _LEAST_COUNT_SLACK = 5.0
 _MOST_DROP = 0.1
 _MOST_BAND = 2.0
-_SIGNED = ("score_shift",)
+SIGNED = ("score_shift",)
+"""Metrics that are below 0 as well."""
+_WORSE_WAY = {True: ("max_drop", "min_fraction"), False: ("max_rise", "max_fraction")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ def _find_value_fault(metric: Metric, bounds: Mapping[str, Any]) -> Fault | None
                 expected="a fraction between 0 and 1",
                 action=f"write {key} = {value / 100:g}",
             )
-        if metric.name not in _SIGNED and (value < 0 or (key == "min" and value == 0)):
+        if metric.name not in SIGNED and (value < 0 or (key == "min" and value == 0)):
             return Fault(
                 found=f"{key} = {value:g} can never fail" if key == "min" else f"{key} = {value:g}",
                 expected="a bound above 0",
@@ -100,8 +102,15 @@ def _find_value_fault(metric: Metric, bounds: Mapping[str, Any]) -> Fault | None
                 return Fault(
                     found=f"{key} = {bounds[key]:g} on a {metric.unit} metric",
                     expected=f"between 0 and {most:g} {metric.unit}",
-                    action="write a tolerance, or an absolute floor",
+                    action=f"write a tolerance, or an absolute floor{_meant(metric, key, bounds[key], most)}",
                 )
+    if not _find_downward(metric, bounds):
+        return Fault(
+            found=f"{' and '.join(key for key in RELATIVE if key in bounds)} cannot notice that "
+            f"{metric.name} got worse",
+            expected=" or ".join(_WORSE_WAY[metric.higher_is_better]),
+            action="bound the way in which it gets worse",
+        )
     for key, least, most in (("min_fraction", 0.5, 1.0), ("max_fraction", 0.0, 2.0)):
         if key in bounds and not least < float(bounds[key]) <= most:
             percent = float(bounds[key]) > 2
@@ -136,9 +145,21 @@ def _find_slack_fault(metric: Metric, bounds: Mapping[str, Any]) -> Fault | None
         return Fault(
             found=f"slack = {slack:g} on a {metric.unit} metric",
             expected=f"above 0 and at most {most:g} {metric.unit}",
-            action="write a tolerance that can notice a change",
+            action=f"write a tolerance that can notice a change{_meant(metric, 'slack', slack, most)}",
         )
     return None
+
+
+def _find_downward(metric: Metric, bounds: Mapping[str, Any]) -> bool:
+    """Return whether a relative floor, if it is one, bounds the way in which the metric gets worse."""
+    relative = [key for key in RELATIVE if key in bounds]
+    return not relative or any(key in relative for key in _WORSE_WAY[metric.higher_is_better])
+
+
+def _meant(metric: Metric, key: str, value: float, most: float) -> str:
+    """Return what a tolerance says when it was written in percentage points."""
+    points = metric.unit == "fraction" and 0 < value / 100 <= most
+    return f"; if {value:g} percentage points are meant, {key} = {value / 100:g}" if points else ""
 
 
 def _most_slack(metric: Metric, bounds: Mapping[str, Any]) -> float:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slimgate.flow import Case
+
+if TYPE_CHECKING:
+    from slimgate.gate.schema import FloorFile
 
 ANY_DEVICE = "any"
 
@@ -100,17 +105,7 @@ def load_floors(golden: Path, study: str, *, device: str | Collection[str]) -> F
     Raises:
         InputError: a file breaks the schema; names file, line and key.
     """
-    from slimgate.gate.schema import FloorFile, read_floor_file, refuse_doubles
-
-    folder = golden / "floors"
-    every: list[FloorFile] = []
-    paths = [folder / f"{study}.toml", *sorted(folder.glob(f"{study}.*.toml"))]
-    for path in dict.fromkeys(paths):
-        if path.is_file():
-            read = read_floor_file(path, shown=f"{golden.name}/floors/{path.name}")
-            if read.study == study:
-                every.append(read)
-    refuse_doubles(floor for file in every for floor in file.floors)
+    every = _read_files(golden, study)
     here = {device} if isinstance(device, str) else set(device)
     applying = [file for file in every if file.device in {ANY_DEVICE, *here}]
     return Floors(
@@ -119,6 +114,30 @@ def load_floors(golden: Path, study: str, *, device: str | Collection[str]) -> F
         files=tuple(file.shown for file in applying),
         devices=frozenset(file.device for file in applying) - {ANY_DEVICE},
     )
+
+
+def load_every_floor(golden: Path, study: str) -> tuple[Floor, ...]:
+    """Return the floors of a study on every device, not only those of this machine.
+
+    Raises:
+        InputError: a file breaks the schema; names file, line and key.
+    """
+    return tuple(floor for file in _read_files(golden, study) for floor in file.floors)
+
+
+def _read_files(golden: Path, study: str) -> list[FloorFile]:
+    from slimgate.gate.schema import read_floor_file, refuse_doubles
+
+    folder = golden / "floors"
+    every: list[FloorFile] = []
+    paths = [folder / f"{study}.toml", *sorted(folder.glob(f"{glob.escape(study)}.*.toml"))]
+    for path in dict.fromkeys(paths):
+        if path.is_file():
+            read = read_floor_file(path, shown=f"{golden.name}/floors/{path.name}")
+            if read.study == study:
+                every.append(read)
+    refuse_doubles(floor for file in every for floor in file.floors)
+    return every
 
 
 def device_slug(device: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from slimgate.errors import InputError
 from slimgate.flow import Json
+from slimgate.gate.formats import find_other_format
 
 
 def write_json(path: Path, value: Json) -> Path:
@@ -29,7 +30,9 @@ def write_json(path: Path, value: Json) -> Path:
     return path
 
 
-def read_json(path: Path, *, format_name: str, shown: str = "", action: str = "") -> dict[str, Any]:
+def read_json(
+    path: Path, *, format_name: str, shown: str = "", action: str = "", older: str = ""
+) -> dict[str, Any]:
     """Return a JSON object, after checking its format version.
 
     Args:
@@ -37,6 +40,7 @@ def read_json(path: Path, *, format_name: str, shown: str = "", action: str = ""
         format_name: the version that is understood, such as ``slimgate-record/1``.
         shown: its name in messages.
         action: what the user can do when it cannot be used.
+        older: what the user can do when it is of an older version.
 
     Raises:
         InputError: the file is missing, is cut off or no JSON, or has another format version.
@@ -52,6 +56,12 @@ def read_json(path: Path, *, format_name: str, shown: str = "", action: str = ""
             shown, found=f"cut off, or not JSON: {error}", expected=f"a {format_name} file", action=action
         ) from None
     found = value.get("format") if isinstance(value, dict) else None
-    if found != format_name:
-        raise InputError(shown, found=f"format {found!r}", expected=f"format '{format_name}'", action=action)
+    strange = find_other_format(found, format_name, older=older or action, other=action)
+    if strange is not None:
+        raise InputError(
+            shown,
+            found=f"format {strange.found}",
+            expected=f"format {strange.expected}",
+            action=strange.action,
+        )
     return dict(value)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from slimgate.errors import name_offenders
 from slimgate.flow import Case, Status, Verdict
 
-_WORST_FIRST = (Status.FAIL, Status.INVALID, Status.INCONCLUSIVE, Status.STALE, Status.PASS)
+WAIVED = "WAIVED"
+"""What verdicts are counted under that are red, and tolerated by a waiver."""
+
+_WORST_FIRST = (Status.FAIL, Status.INVALID, Status.INCONCLUSIVE, WAIVED, Status.STALE, Status.PASS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +30,48 @@ class NotProven:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something about the golden files themselves that a person should tidy up.
+
+    Attributes:
+        kind: what it is, such as ``orphan record`` or ``unused waiver``.
+        subjects: the files, floors or waivers that it is about.
+        message: what that means, and what to do.
+        strict: whether it fails a run whose floors are strict; else it is only told.
+    """
+
+    kind: str
+    subjects: tuple[str, ...]
+    message: str
+    strict: bool = True
+
+    @property
+    def brief(self) -> str:
+        """What a summary says: all of it where it can fail a run, else only how many there are."""
+        return str(self) if self.strict else f"{self.kind}: {len(self.subjects)}, listed in the report"
+
+    def __str__(self) -> str:
+        count = f" ({len(self.subjects)})" if len(self.subjects) > 1 else ""
+        return f"{self.kind}{count}: {name_offenders(self.subjects)}: {self.message}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """Every verdict of a run, and everything that was not proven."""
+    """Every verdict of a run, everything that was not proven, and what is untidy about the golden files."""
 
     verdicts: tuple[Verdict, ...] = ()
     not_proven: tuple[NotProven, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def worst_first(self) -> tuple[Verdict, ...]:
         """The verdicts, worst first, else in their order."""
-        return tuple(sorted(self.verdicts, key=lambda verdict: _WORST_FIRST.index(verdict.status)))
+        return tuple(sorted(self.verdicts, key=lambda verdict: _WORST_FIRST.index(_counted_as(verdict))))
+
+    @property
+    def waived(self) -> tuple[Verdict, ...]:
+        """The verdicts that are red and tolerated by a waiver."""
+        return tuple(verdict for verdict in self.verdicts if verdict.waived)
 
     def red(self, *, strict_floors: bool = False) -> tuple[Verdict, ...]:
         """Return the verdicts that fail the run, worst first."""
@@ -43,12 +79,13 @@ class Judgement:
 
     def is_red(self, *, strict_floors: bool = False) -> bool:
         """Return whether the run fails: something is red, or nothing was judged at all."""
-        return bool(self.red(strict_floors=strict_floors)) or not self.verdicts
+        untidy = strict_floors and any(finding.strict for finding in self.findings)
+        return bool(self.red(strict_floors=strict_floors)) or untidy or not self.verdicts
 
     def counts(self) -> dict[str, int]:
         """Return how many verdicts have each status, worst first, and how much was not proven."""
-        found = Counter(verdict.status for verdict in self.verdicts)
-        counts = {status.value: found[status] for status in _WORST_FIRST if found[status]}
+        found = Counter(_counted_as(verdict) for verdict in self.verdicts)
+        counts = {str(status): found[status] for status in _WORST_FIRST if found[status]}
         return {**counts, "not proven": len(self.not_proven)}
 
     def summary(self) -> str:
@@ -57,5 +94,10 @@ class Judgement:
 
 
 def is_red(verdict: Verdict, *, strict_floors: bool = False) -> bool:
-    """Return whether a verdict fails the run; a stale floor does so when floors are strict."""
-    return verdict.status.is_red or (strict_floors and verdict.status is Status.STALE)
+    """Return whether a verdict fails the run: a stale floor when floors are strict, a waived one never."""
+    stale = strict_floors and verdict.status is Status.STALE
+    return not verdict.waived and (verdict.status.is_red or stale)
+
+
+def _counted_as(verdict: Verdict) -> str:
+    return WAIVED if verdict.waived else verdict.status

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from slimgate.errors import nearest_name
 from slimgate.flow import Case, Measurement, Status, Verdict
 from slimgate.gate.floors import Floor, Floors, runtime_major
 from slimgate.gate.judge import find_causes, judge
@@ -15,6 +16,7 @@ from slimgate.gate.message import compose_reproduce, show_number
 from slimgate.gate.pays import Claim, judge_claim
 from slimgate.gate.propose import propose_floor
 from slimgate.gate.records import Records
+from slimgate.gate.vacuous import BrokenScores, refuse_vacuous
 from slimgate.measure import metric_for
 
 
@@ -34,6 +36,7 @@ class Matrix:
         timed: whether times were measured; they are not proven when they were not.
         require_device: whether a device without latency floors is INVALID instead of not proven.
         claims: what the cases are there to gain, each with what was measured of it.
+        broken: what the reference scores when it is broken on purpose; a floor that this holds is INVALID.
     """
 
     cases: Sequence[Case]
@@ -46,6 +49,7 @@ class Matrix:
     timed: bool = True
     require_device: bool = False
     claims: Sequence[Claim] = ()
+    broken: BrokenScores = field(default_factory=dict)
 
 
 def judge_run(
@@ -54,7 +58,8 @@ def judge_run(
     """Return the verdicts on a run.
 
     INVALID are, besides what ``judge`` finds: a case that failed, a metric that must have a floor and has
-    none, a floor whose metric or case is missing, a metric measured twice. Claims are judged without floors.
+    none, a floor whose metric or case is missing, a floor that a broken detector holds, a metric measured twice.
+    Claims are judged without floors.
     """
     run = _Run(measurements, floors, records, matrix)
     for case in matrix.cases:
@@ -114,7 +119,10 @@ class _Run:
                 reason = "time was not measured: other processes shared the cores"
                 self.gaps.append(NotProven(case=case, metric=metric, reason=reason))
             elif case not in self.matrix.not_proven:
-                self.add_invalid(case, metric, "the metric was not measured", floor=next(iter(floors), None))
+                near = nearest_name(metric, self.measured[case])
+                self.add_invalid(
+                    case, metric, f"the metric was not measured{near}", floor=next(iter(floors), None)
+                )
             return
         if not floors:
             self.judge_without_floor(measurement)
@@ -123,15 +131,17 @@ class _Run:
         ran = (runtime_major(case, versions.items()), measurement.device)
         # Floors of another runtime major or device are for another machine, unless they are all there is.
         for floor in [floor for floor in floors if (floor.runtime, floor.device) == ran] or floors[:1]:
+            reference = self.reference_of(floor)
+            verdict = judge(
+                measurement,
+                floor,
+                record=self.records.find(case, metric, measurement.device),
+                reference=reference,
+                run_id=self.matrix.run_id,
+                reproduce=self.matrix.reproduce,
+            )
             self.verdicts.append(
-                judge(
-                    measurement,
-                    floor,
-                    record=self.records.find(case, metric, measurement.device),
-                    reference=self.reference_of(floor),
-                    run_id=self.matrix.run_id,
-                    reproduce=self.matrix.reproduce,
-                )
+                refuse_vacuous(verdict, measurement, floor, reference=reference, broken=self.matrix.broken)
             )
 
     def judge_without_floor(self, measurement: Measurement) -> None:
@@ -142,8 +152,10 @@ class _Run:
             self.gaps.append(NotProven(case=measurement.case, metric=metric, reason=reason))
             return
         causes = find_causes(measurement)
-        cause = causes[0] if causes else f"no floor: paste into [case.floor]: {propose_floor(measurement)}"
-        self.add_invalid(measurement.case, metric, cause, measurement)
+        if not causes:
+            line = propose_floor(measurement, broken=self.matrix.broken)
+            causes = [f"no floor: paste into [case.floor]: {line}"]
+        self.add_invalid(measurement.case, metric, causes[0], measurement)
 
     def judge_vanished(self) -> None:
         for floor in self.floors.floors:

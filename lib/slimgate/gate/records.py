@@ -72,6 +72,12 @@ class Records:
         return self.by_key.get((case, metric, device))
 
 
+def record_of(measurement: Measurement) -> Record:
+    """Return the record that a measurement would have if it were accepted as it is."""
+    accepted = Acceptance(run_id="", started="", git_commit=None)
+    return Record(measurement=measurement, accepted=accepted, where="")
+
+
 def load_records(golden: Path, study: str, *, device: str | Collection[str]) -> Records:
     """Return the records of a study: those of any device, and those of this machine's.
 
@@ -86,6 +92,19 @@ def load_records(golden: Path, study: str, *, device: str | Collection[str]) -> 
             for record in _read_record(path, shown, study, of_device):
                 by_key[record.measurement.case, record.measurement.metric, of_device] = record
     return Records(by_key=by_key)
+
+
+def load_every_record(golden: Path, study: str) -> tuple[Record, ...]:
+    """Return the records of a study on every device, not only those of this machine.
+
+    Raises:
+        InputError: a record cannot be read, or lies where one of another case or device belongs.
+    """
+    found: list[Record] = []
+    for path in sorted((golden / "records" / study).glob("*/*.json")):
+        shown = f"{golden.name}/{path.relative_to(golden).as_posix()}"
+        found += _read_record(path, shown, study, path.parent.name)
+    return tuple(found)
 
 
 def write_records(measurements: Sequence[Measurement], accepted: Acceptance, golden: Path) -> list[Path]:
@@ -111,7 +130,12 @@ def write_records(measurements: Sequence[Measurement], accepted: Acceptance, gol
 
 
 def _read_record(path: Path, shown: str, study: str, device: str) -> list[Record]:
-    value: dict[str, Any] = read_json(path, shown=shown, format_name=RECORD_FORMAT)
+    value: dict[str, Any] = read_json(
+        path,
+        shown=shown,
+        format_name=RECORD_FORMAT,
+        older="run the study again and accept it: 'slimgate accept' writes the records anew",
+    )
     try:
         accepted = Acceptance(**value["accepted"])
         measurements = case_block_from_json(value)
@@ -124,7 +148,9 @@ def _read_record(path: Path, shown: str, study: str, device: str) -> list[Record
             action="restore it from version control, or accept a run again",
         ) from None
     named = f"{case.study}/{device_slug(of_device)}/{case.variant}@{case.runtime}.json"
-    if case.study != study or of_device != device or path.name != Path(named).name:
+    # A device is given as it is called, or as the folder that its records lie in.
+    other_device = of_device != device and device_slug(of_device) != device
+    if case.study != study or other_device or path.name != Path(named).name:
         raise InputError(
             shown,
             found=f"a record of {case} on device '{of_device}'",

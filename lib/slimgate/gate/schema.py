@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -14,7 +13,10 @@ from slimgate.errors import InputError, UsageError, nearest_name
 from slimgate.flow import Case
 from slimgate.gate.bounds import ABSOLUTE, RELATIVE, find_bound_fault
 from slimgate.gate.floors import ANY_DEVICE, Floor, floors_file_name
-from slimgate.gate.kinds import UNITS, is_timed
+from slimgate.gate.formats import find_other_format
+from slimgate.gate.kinds import is_timed
+from slimgate.gate.tomlfile import TomlFile, read_toml
+from slimgate.gate.units import find_unit_fault
 from slimgate.measure import metric_for
 
 FLOORS_FORMAT = "slimgate-floors/1"
@@ -23,7 +25,6 @@ _FILE_KEYS = ("format", "study", "device", "case")
 _CASE_KEYS = ("id", "runtime", "reason", "date", "floor")
 _FLOOR_KEYS = (*ABSOLUTE, "relative_to", *RELATIVE, "slack", "unit", "reason", "date")
 _RUNTIME = re.compile(r"^[a-z][a-z0-9-]* \d+$")
-_CASE_HEADER = re.compile(r"^\s*\[\[\s*case\s*\]\]\s*(#.*)?$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +50,8 @@ def read_floor_file(path: Path, *, shown: str = "") -> FloorFile:
     Raises:
         InputError: it is not TOML, or breaks the schema.
     """
-    shown = shown or str(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-        value = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            shown, found=f"not TOML: {error}", expected="a floors file", action="correct that line"
-        ) from None
-    return _Reader(shown, text, value).read(path.name)
+    file = read_toml(path, shown=shown or str(path), expected="a floors file")
+    return _Reader(file).read(path.name)
 
 
 def refuse_doubles(floors: Iterable[Floor]) -> None:
@@ -80,14 +74,9 @@ def refuse_doubles(floors: Iterable[Floor]) -> None:
 
 
 class _Reader:
-    def __init__(self, shown: str, text: str, value: Mapping[str, Any]) -> None:
-        self.shown = shown
-        self.value = value
-        self.lines = text.splitlines()
-        headers = [number for number, line in enumerate(self.lines) if _CASE_HEADER.match(line)]
-        cases = value.get("case", [])
-        # A file that writes its cases in another way than [[case]] has no lines to point at.
-        self.headers = headers if isinstance(cases, list) and len(headers) == len(cases) else []
+    def __init__(self, file: TomlFile) -> None:
+        self.file, self.shown, self.value = file, file.shown, file.value
+        self.headers = file.find_blocks("case")
         self.device = ANY_DEVICE
 
     def error(self, key: str, found: str, expected: str, action: str, block: int | None = None) -> InputError:
@@ -95,23 +84,18 @@ class _Reader:
 
     def place(self, key: str, block: int | None = None) -> str:
         """Return file:line of a key, in the nth [[case]] or above them all."""
-        if block is not None and not self.headers:
-            return self.shown
-        start = 0 if block is None else self.headers[block]
-        later = [header for header in self.headers if header > start or block is None]
-        stop = later[0] if later else len(self.lines)
-        wanted = re.compile(rf"""^\s*["']?{re.escape(key)}["']?\s*=""")
-        for number in range(start, stop):
-            if wanted.match(self.lines[number]):
-                return f"{self.shown}:{number + 1}"
-        return self.shown if block is None else f"{self.shown}:{start + 1}"
+        return self.file.place(key, self.headers, block)
 
     def read(self, file_name: str) -> FloorFile:
+        strange = find_other_format(
+            self.value.get("format"),
+            FLOORS_FORMAT,
+            older="write its floors as golden/README.md shows them, then the format line",
+            other="write that format line",
+        )
+        if strange is not None:
+            raise self.error("format", f"is {strange.found}", strange.expected, strange.action)
         self.check_keys(self.value, _FILE_KEYS, None)
-        if self.value.get("format") != FLOORS_FORMAT:
-            raise self.error(
-                "format", f"is {self.value.get('format')!r}", f"'{FLOORS_FORMAT}'", "write that format line"
-            )
         study = self.text(self.value, "study", None)
         self.device = self.text(self.value, "device", None) if "device" in self.value else ANY_DEVICE
         named = floors_file_name(study, self.device)
@@ -125,10 +109,25 @@ class _Reader:
         blocks = self.value.get("case", [])
         if not isinstance(blocks, list) or not all(isinstance(block, Mapping) for block in blocks):
             raise self.error("case", "is no array of tables", "[[case]] tables", "write [[case]]")
+        self.refuse_doubled_blocks(blocks)
         floors = [
             floor for index, block in enumerate(blocks) for floor in self.read_case(block, index, study)
         ]
         return FloorFile(study=study, device=self.device, shown=self.shown, floors=tuple(floors))
+
+    def refuse_doubled_blocks(self, blocks: list[Mapping[str, Any]]) -> None:
+        """Refuse a second [[case]] for the same case and runtime: nobody would look for its floors twice."""
+        first: dict[tuple[str, str], int] = {}
+        for index, block in enumerate(blocks):
+            key = (str(block.get("id")), str(block.get("runtime")))
+            if first.setdefault(key, index) != index:
+                raise self.error(
+                    "id",
+                    f"a second [[case]] for '{key[0]}' with '{key[1]}'",
+                    f"one; the first is at {self.place('id', first[key])}",
+                    "move these floors into the first one",
+                    index,
+                )
 
     def read_case(self, block: Mapping[str, Any], index: int, study: str) -> list[Floor]:
         self.check_keys(block, _CASE_KEYS, index)
@@ -172,12 +171,9 @@ class _Reader:
         except UsageError as error:
             raise self.error(metric, error.found, error.expected, "correct the metric", index) from None
         self.check_keys(bounds, _FLOOR_KEYS, index, metric)
-        unit = bounds.get("unit")
-        if unit != known.unit:
-            near = nearest_name(str(unit), UNITS) if unit not in UNITS else ""
-            raise self.error(
-                metric, f"unit is {unit!r}{near}", f"'{known.unit}'", "write the unit of the metric", index
-            )
+        strange = find_unit_fault(known, bounds)
+        if strange:
+            raise self.error(metric, strange.found, strange.expected, strange.action, index)
         if is_timed(metric) != (self.device != ANY_DEVICE):
             where = "a file with a device" if is_timed(metric) else "the file without a device"
             raise self.error(
@@ -191,6 +187,14 @@ class _Reader:
         if fault:
             raise self.error(metric, fault.found, fault.expected, fault.action, index)
         relative = bounds.get("relative_to")
+        if relative == str(case):
+            raise self.error(
+                metric,
+                f"is relative to its own case '{case}'",
+                "another case of the same run",
+                "name the case that it is to be held against, such as the FP32 one",
+                index,
+            )
         numbers = {key: bounds.get(key) for key in (*ABSOLUTE, *RELATIVE, "slack")}
         return Floor(
             case=case,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from slimgate.errors import InputError
 from slimgate.flow import Case, Json, Measurement, Status, Verdict
 from slimgate.gate.jsonfile import read_json, write_json
-from slimgate.gate.judgement import Judgement, NotProven
+from slimgate.gate.judgement import Finding, Judgement, NotProven
 
 RUN_FORMAT = "slimgate-run/1"
 MEASUREMENTS_FORMAT = "slimgate-measurements/1"
@@ -124,12 +124,22 @@ def judgement_to_json(judgement: Judgement) -> dict[str, Json]:
                 "unit": verdict.unit,
                 "message": verdict.message,
                 "golden": verdict.golden,
+                **({"waived": verdict.waived} if verdict.waived else {}),
             }
             for verdict in judgement.verdicts
         ],
         "not_proven": [
             {"case": str(gap.case), "metric": gap.metric, "reason": gap.reason}
             for gap in judgement.not_proven
+        ],
+        "findings": [
+            {
+                "kind": finding.kind,
+                "subjects": list(finding.subjects),
+                "message": finding.message,
+                "strict": finding.strict,
+            }
+            for finding in judgement.findings
         ],
     }
 
@@ -147,12 +157,23 @@ def judgement_from_json(value: Mapping[str, Json]) -> Judgement:
                 unit=item["unit"],
                 message=item["message"],
                 golden=item["golden"],
+                waived=item.get("waived", ""),
             )
             for item in value["verdicts"]
         ),
         not_proven=tuple(
             NotProven(case=Case.parse(item["case"]), metric=item["metric"], reason=item["reason"])
             for item in value["not_proven"]
+        ),
+        findings=tuple(
+            Finding(
+                kind=item["kind"],
+                subjects=tuple(item["subjects"]),
+                message=item["message"],
+                strict=bool(item["strict"]),
+            )
+            # Runs of before 0.2 looked for none.
+            for item in value.get("findings", ())
         ),
     )
 

@@ -5,7 +5,7 @@ from slimgate.measure.confusion import ClassCounts, Confusion, confusion_at
 from slimgate.measure.curves import CONFIDENCES, ConfidenceCurves, confidence_curves, curves_protocol
 from slimgate.measure.environment import device_key, environment
 from slimgate.measure.evaluate import Evaluation, evaluate_runner
-from slimgate.measure.metrics import METRICS, Metric, metric_for
+from slimgate.measure.metrics import METRICS, Metric, is_metric, metric_for
 from slimgate.measure.nms_time import CANDIDATE_SETS, NmsTime, measure_nms, stored_candidates
 from slimgate.measure.pairs import PairResult, control, measure_pairs, refuse_workers
 from slimgate.measure.parity import OutputParity, ScoreShift, compare_predictions, score_shift
@@ -44,6 +44,7 @@ __all__ = [
     "environment",
     "evaluate_coco",
     "evaluate_runner",
+    "is_metric",
     "iterate_predictions",
     "measure_nms",
     "measure_pairs",

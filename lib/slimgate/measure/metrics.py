@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from slimgate.errors import unknown_name
+from slimgate.errors import UsageError, unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,3 +118,12 @@ def metric_for(name: str) -> Metric:
             meaning=f"share of '{label}' objects found at the deployed confidence",
         )
     raise unknown_name("metric", name, [*METRICS, f"{_PER_CLASS}<class>", "<metric>[<set>]"])
+
+
+def is_metric(name: str) -> bool:
+    """Return whether there is a metric of that name."""
+    try:
+        metric_for(name)
+    except UsageError:
+        return False
+    return True

@@ -64,13 +64,15 @@ def study_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def assert_verdicts(study_run: RunFiles, pytestconfig: pytest.Config) -> VerdictCheck:
     """Return a function that fails the test with the red verdicts of one kind that a case has."""
     from slimgate.gate import WHOLE_CASE, is_red, kind_of
+    from slimgate.measure import is_metric
 
     strict = pytestconfig.getoption("--strict-floors")
     required = pytestconfig.getoption("--require")
 
     def check(case: Case, kind: Kind) -> None:
         def concerns(metric: str) -> bool:
-            return metric == WHOLE_CASE or kind_of(metric) == kind
+            # What is no metric (a case as a whole, a check, a waiver for one) is everybody's business.
+            return metric == WHOLE_CASE or not is_metric(metric) or kind_of(metric) == kind
 
         judgement = study_run.judgement
         verdicts = [one for one in judgement.verdicts if one.case == case and concerns(one.metric)]
@@ -80,6 +82,12 @@ def assert_verdicts(study_run: RunFiles, pytestconfig: pytest.Config) -> Verdict
             red += [f"{case} {gap.metric}: --require timing: {gap.reason}" for gap in gaps]
         if red:
             pytest.fail("\n\n".join(red), pytrace=False)
+        waived = [f"{one.metric}: {one.label} {one.waived}" for one in verdicts if one.waived]
+        if waived and pytestconfig.getoption("runxfail"):
+            pytest.fail("\n\n".join(one.message for one in verdicts if one.waived), pytrace=False)
+        if waived:
+            # Neither green nor red: pytest counts it apart, as an expected failure.
+            pytest.xfail("; ".join(waived))
         if not verdicts and gaps:
             pytest.skip(f"not proven: {gaps[0].reason}")
         if not verdicts and kind == "latency":

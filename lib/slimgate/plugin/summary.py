@@ -53,6 +53,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("slimgate verdicts")
     for line in tabulate(judgement):
         terminalreporter.write_line(line)
+    for verdict in judgement.waived:
+        terminalreporter.write_line(f"waived: {verdict.case} {verdict.metric}: {verdict.waived}", yellow=True)
+    for finding in judgement.findings:
+        terminalreporter.write_line(finding.brief, yellow=True)
     red = judgement.is_red(strict_floors=strict)
     terminalreporter.write_line(judgement.summary(), red=red, green=not red)
     report = directory / "report.html"
@@ -69,13 +73,23 @@ def tabulate(judgement: Judgement) -> list[str]:
             "-" if number is None else show_number(number, verdict.unit)
             for number in (verdict.measured, verdict.floor)
         )
-        rows.append((verdict.status.value, str(verdict.case), verdict.metric, measured, floor))
+        rows.append((verdict.label, str(verdict.case), verdict.metric, measured, floor))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     lines = [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     more = len(judgement.verdicts) - _MOST_LINES
     return [*lines, f"and {more} more, none of them worse"] if more > 0 else lines
+
+
+def _is_untidy(config: pytest.Config) -> bool:
+    """Return whether the golden files are in a state that strict floors do not forgive; no single test says so."""
+    directory = config.stash.get(RUN_DIRECTORY, None)
+    if directory is None or not config.getoption("--strict-floors"):
+        return False
+    from slimgate.gate import load_run
+
+    return any(finding.strict for finding in load_run(directory).judgement.findings)
 
 
 class _Watch:
@@ -88,7 +102,9 @@ class _Watch:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if "gate" not in report.keywords:
             return
-        if report.skipped:
+        if hasattr(report, "wasxfail"):
+            self.judged += 1  # pytest calls it skipped; a waived verdict was judged
+        elif report.skipped:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             self.skipped.append(reason.removeprefix("Skipped: "))
         elif report.when == "call" or report.failed:
@@ -101,7 +117,7 @@ class _Watch:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self.judged_nothing and session.exitstatus == pytest.ExitCode.OK:
+        if session.exitstatus == pytest.ExitCode.OK and (self.judged_nothing or _is_untidy(session.config)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

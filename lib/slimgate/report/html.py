@@ -9,7 +9,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from slimgate.flow import Status, Verdict
 from slimgate.gate import RunFiles
 from slimgate.report import accuracy, confidence, plots, provenance, sizes, slim, times, training
 from slimgate.report.attribution import attribution_table
@@ -50,7 +49,7 @@ def _environment() -> Environment:
 
 def _context(files: RunFiles, rows: list[Row]) -> dict[str, Any]:
     judgement = files.judgement
-    loud = [(row, messages) for row in sort_worst_first(rows) if (messages := _loud_messages(row))]
+    loud = [(row, messages) for row in sort_worst_first(rows) if (messages := row.loud)]
     class_tables = accuracy.class_tables(rows)
     return {
         "style": Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
@@ -65,6 +64,7 @@ def _context(files: RunFiles, rows: list[Row]) -> dict[str, Any]:
         "messages_open": sum(len(messages) for _, messages in loud) <= _FEW_MESSAGES,
         "variants": {row.case.variant: row.about for row in rows if row.about},
         "gaps": judgement.not_proven,
+        "findings": judgement.findings,
         "latency_plots": tradeoff_plots(rows),
         "coco": accuracy.coco_table(rows),
         "pruning_plots": plots.pruning_plots(rows),
@@ -101,8 +101,3 @@ def _context(files: RunFiles, rows: list[Row]) -> dict[str, Any]:
         "facts": provenance.list_facts(files),
         "artifacts": provenance.artifacts_table(rows),
     }
-
-
-def _loud_messages(row: Row) -> list[Verdict]:
-    """Return the verdicts of a case that a reader must act on, worst first."""
-    return [one for one in row.verdicts if one.status.is_red or one.status is Status.STALE]

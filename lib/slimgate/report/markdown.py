@@ -9,7 +9,7 @@ from slimgate.flow import Verdict
 from slimgate.gate import RunFiles
 from slimgate.report.attribution import attribution_table
 from slimgate.report.overview import Headline, main_table, summarise_run
-from slimgate.report.rows import Row, list_rows
+from slimgate.report.rows import Row, is_loud, list_rows
 from slimgate.report.slim import slim_table
 from slimgate.report.table import Cell, Table
 
@@ -31,13 +31,14 @@ def render_markdown(files: RunFiles) -> str:
         _notes(files),
         *_slimming(files, rows),
     ]
-    loud = [one for one in files.judgement.worst_first if one.status.is_red or one.status.value == "STALE"]
+    blocks += _findings(files)
+    loud = [one for one in files.judgement.worst_first if is_loud(one)]
     return "\n\n".join([*blocks, *_messages(loud, MOST_BYTES - _size(blocks))]) + "\n"
 
 
 def headline_markdown(headline: Headline) -> str:
     """Return the headline as a GitHub alert."""
-    kind = "CAUTION" if headline.tone == "red" else "TIP"
+    kind = {"red": "CAUTION", "amber": "WARNING"}.get(headline.tone, "TIP")
     lines = [f"[!{kind}]", f"**{headline.word}.** {_escape(headline.sentence)}"]
     if headline.caveat:
         lines += ["", f"**Not the whole study.** {_escape(headline.caveat)}"]
@@ -85,6 +86,12 @@ def _slimming(files: RunFiles, rows: Sequence[Row]) -> Iterator[str]:
         yield table_markdown(gains)
 
 
+def _findings(files: RunFiles) -> Iterator[str]:
+    if files.judgement.findings:
+        yield "### Golden files"
+        yield "\n".join(f"- {_escape(str(finding))}" for finding in files.judgement.findings)
+
+
 def _messages(verdicts: Iterable[Verdict], room: int) -> Iterator[str]:
     listed = list(verdicts)
     if not listed:
@@ -103,7 +110,7 @@ def _messages(verdicts: Iterable[Verdict], room: int) -> Iterator[str]:
 
 def _message(verdict: Verdict) -> str:
     ticks = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", verdict.message)), default=0))
-    summary = f"<b>{verdict.status.value}</b> {_escape_html(f'{verdict.case} {verdict.metric}')}"
+    summary = f"<b>{verdict.label}</b> {_escape_html(f'{verdict.case} {verdict.metric}')}"
     return f"<details><summary>{summary}</summary>\n\n{ticks}text\n{verdict.message}\n{ticks}\n\n</details>"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from slimgate.flow import Verdict
 from slimgate.gate import RunFiles
 from slimgate.report.numbers import (
     NONE,
@@ -24,6 +25,7 @@ _STATUS_MEANINGS = (
     ("FAIL", "red", "below a floor"),
     ("INVALID", "red", "cannot be judged, which is no pass"),
     ("INCONCLUSIVE", "red", "the interval straddles its budget"),
+    ("WAIVED", "amber", "does not hold its floor; a named person answers for it until a day"),
     ("STALE", "amber", "better than the floor by more than its slack: tighten the floor"),
     ("PASS", "green", "holds its floor"),
     ("not proven", "grey", "not measured here"),
@@ -35,8 +37,8 @@ class Headline:
     """What a reader must know first.
 
     Attributes:
-        word: ``PASS``, ``FAIL`` or ``NOTHING JUDGED``.
-        tone: ``green`` or ``red``.
+        word: ``PASS``, ``PASS WITH WAIVERS``, ``FAIL`` or ``NOTHING JUDGED``.
+        tone: ``green``, ``amber`` (something is waived) or ``red``.
         sentence: what that means.
         counts: status, count, tone and meaning, worst first; statuses that do not occur have count 0.
         caveat: why the run is not the whole story, or nothing.
@@ -55,7 +57,7 @@ def summarise_run(files: RunFiles, rows: Sequence[Row]) -> Headline:
     counts = [(name, found.get(name, 0), tone, meaning) for name, tone, meaning in _STATUS_MEANINGS]
     return Headline(
         word=_word(files),
-        tone="red" if files.judgement.is_red() else "green",
+        tone=_tone(files),
         sentence=_sentence(files, rows),
         counts=counts,
         caveat=_caveat(files),
@@ -84,7 +86,7 @@ def deployed_confidence(rows: Sequence[Row]) -> float | None:
 def standing_cell(row: Row) -> Cell:
     """Return where a case stands, with the metrics that brought it there."""
     standing = row.standing
-    blamed = [verdict.metric for verdict in row.verdicts if verdict.status.value == standing.value]
+    blamed = [verdict.metric for verdict in row.verdicts if _explains(verdict, standing)]
     if standing is Standing.PASS:
         below = f"{len(blamed)} of {len(row.verdicts)} floors"
         gaps = len(row.gaps)
@@ -170,10 +172,25 @@ def _with_change(row: Row, reference: Row | None, *keys: str) -> Cell:
     return number_cell(value, show_fraction, below=below)
 
 
+def _explains(verdict: Verdict, standing: Standing) -> bool:
+    """Return whether a verdict is one of those that a case stands there for."""
+    if standing is Standing.WAIVED:
+        return bool(verdict.waived)
+    return not verdict.waived and verdict.status.value == standing.value
+
+
+def _tone(files: RunFiles) -> str:
+    if files.judgement.is_red():
+        return "red"
+    return "amber" if files.judgement.waived else "green"
+
+
 def _word(files: RunFiles) -> str:
     if not files.judgement.verdicts:
         return "NOTHING JUDGED"
-    return "FAIL" if files.judgement.is_red() else "PASS"
+    if files.judgement.is_red():
+        return "FAIL"
+    return "PASS WITH WAIVERS" if files.judgement.waived else "PASS"
 
 
 def _sentence(files: RunFiles, rows: Sequence[Row]) -> str:
@@ -198,7 +215,9 @@ def _sentence(files: RunFiles, rows: Sequence[Row]) -> str:
         if unproven
         else ""
     )
-    return f"Every measurement that was judged holds its floor.{tighten}{gap}"
+    waived = len(judgement.waived)
+    but = f", but for {waived} that {'is' if waived == 1 else 'are'} waived" if waived else ""
+    return f"Every measurement that was judged holds its floor{but}.{tighten}{gap}"
 
 
 def _of_cases(count: int, total: int) -> str:

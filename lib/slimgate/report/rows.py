@@ -21,6 +21,7 @@ class Standing(enum.StrEnum):
     INVALID = "INVALID"
     INCONCLUSIVE = "INCONCLUSIVE"
     NOT_JUDGED = "NOT JUDGED"
+    WAIVED = "WAIVED"
     STALE = "STALE"
     NOT_PROVEN = "NOT PROVEN"
     PASS = "PASS"
@@ -46,6 +47,7 @@ _SYMBOLS = {
     Standing.INVALID: "!",
     Standing.INCONCLUSIVE: "?",
     Standing.NOT_JUDGED: "○",
+    Standing.WAIVED: "~",
     Standing.STALE: "↑",
     Standing.NOT_PROVEN: "–",
     Standing.PASS: "✓",
@@ -55,6 +57,7 @@ _TONES = {
     Standing.INVALID: "red",
     Standing.INCONCLUSIVE: "red",
     Standing.NOT_JUDGED: "amber",
+    Standing.WAIVED: "amber",
     Standing.STALE: "amber",
     Standing.NOT_PROVEN: "grey",
     Standing.PASS: "green",
@@ -89,12 +92,19 @@ class Row:
     @property
     def standing(self) -> Standing:
         """The worst verdict; a green case of which nothing ran is not proven."""
+        if self.verdicts and self.verdicts[0].waived:
+            return Standing.WAIVED
         worst = self.verdicts[0].status if self.verdicts else None
         if worst is not None and (worst.is_red or worst is Status.STALE):
             return Standing(worst.value)
         if self.why_not_proven:
             return Standing.NOT_PROVEN
         return Standing.PASS if worst is Status.PASS else Standing.NOT_JUDGED
+
+    @property
+    def loud(self) -> list[Verdict]:
+        """The verdicts that a reader must act on, worst first: red, waived and stale ones."""
+        return [one for one in self.verdicts if is_loud(one)]
 
     @property
     def why_not_proven(self) -> str:
@@ -153,6 +163,11 @@ def list_rows(files: RunFiles) -> list[Row]:
         )
         for name in order
     ]
+
+
+def is_loud(verdict: Verdict) -> bool:
+    """Return whether a reader must act on a verdict: it is red, waived or stale."""
+    return verdict.status.is_red or verdict.status is Status.STALE
 
 
 def sort_worst_first(rows: Sequence[Row]) -> list[Row]:

@@ -34,6 +34,11 @@ def print_run(files: RunFiles, console: Console) -> None:
         console.print(verdict.message, style="red", markup=False, highlight=False, soft_wrap=True)
     if len(red) > _MOST_MESSAGES:
         console.print(f"… and {len(red) - _MOST_MESSAGES} more, in the report", style="red", highlight=False)
+    for verdict in files.judgement.waived:
+        text = f"{verdict.case} {verdict.metric}: {verdict.label} {verdict.waived}"
+        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    for finding in files.judgement.findings:
+        console.print(finding.brief, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_table(rows: Sequence[Row], console: Console) -> None:

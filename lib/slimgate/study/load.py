@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from slimgate.errors import InputError, name_offenders, nearest_name
 from slimgate.flow import Precision
+from slimgate.gate.formats import find_other_format
+from slimgate.gate.tomlfile import read_toml
 from slimgate.study.reader import TomlReader
 from slimgate.study.spec import BUILT_IN, DEVICE, Study, VariantSpec, studies_folder
 
@@ -37,22 +38,21 @@ def load_study(source: str | Path = BUILT_IN) -> Study:
             expected=f"a study TOML file, or a built-in study: {', '.join(known) or 'none is installed here'}",
             action="name an existing file; fixtures/studies/codes.toml is a model to copy",
         )
-    try:
-        value = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            str(path), found=f"not TOML: {error}", expected="a TOML file", action="correct that line"
-        ) from None
+    value = read_toml(path, shown=str(path), expected="a study file").value
     return _study_from_toml(value, path.resolve())
 
 
 def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
     reader = TomlReader(path)
+    strange = find_other_format(
+        value.get("format"),
+        STUDY_FORMAT,
+        older="write it as docs/studies.md shows, then the format line",
+        other="write that format line",
+    )
+    if strange is not None:
+        raise reader.error("format", f"is {strange.found}", strange.expected, strange.action)
     reader.check_keys("study", value)
-    if value.get("format") != STUDY_FORMAT:
-        raise reader.error(
-            "format", f"is {value.get('format')!r}", f"'{STUDY_FORMAT}'", "write that format line"
-        )
     detector = reader.table(value, "detector")
     data = reader.table(value, "data")
     measure = reader.table(value, "measure", optional=True)

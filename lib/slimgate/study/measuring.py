@@ -42,7 +42,7 @@ def list_measurements(
         provenance: shared fingerprints of the run and the case.
         device: device key for the times.
     """
-    values = _accuracy_values(record)
+    values = accuracy_values(record)
     shift = record.get("score_shift", {}).get("mean")
     if shift is not None:
         values.append(("score_shift", shift))
@@ -68,7 +68,7 @@ def list_measurements(
         }
         measurements += [
             _measurement(case, name_of_set(metric, name), value, of_set, "any")
-            for metric, value in _accuracy_values(other)
+            for metric, value in accuracy_values(other)
         ]
     same = record.get("same_network", {})
     if "size_ratio" in same:
@@ -84,8 +84,8 @@ def list_measurements(
     return measurements
 
 
-def _accuracy_values(record: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Return what a case record, or its part on a further set, says about accuracy."""
+def accuracy_values(record: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Return what a case record, or its part on a further set, says about accuracy: metrics and values."""
     coco = record.get("accuracy", {}).get("coco", {})
     values: list[tuple[str, float]] = [(metric, coco[name]) for metric, name in _COCO_METRICS if name in coco]
     confusion = record.get("confusion", {})

@@ -23,7 +23,9 @@ from slimgate.gate import (
     judge_run,
     load_floors,
     load_records,
+    load_waivers,
 )
+from slimgate.study.broken import score_broken
 from slimgate.study.claims import add_same_network, list_claims
 from slimgate.study.compare import add_score_shift, compare_with_torch
 from slimgate.study.directory import RunWriter
@@ -32,6 +34,7 @@ from slimgate.study.measuring import also_record, artifact_record, count_model, 
 from slimgate.study.pictures import choose_pictures, detections_to_json
 from slimgate.study.prepare import expand_cases, prepare_study
 from slimgate.study.select import select_cases
+from slimgate.study.settle import settle_judgement
 from slimgate.study.spec import Study
 from slimgate.study.store import Store
 from slimgate.study.timing import measure_latency
@@ -115,6 +118,7 @@ class _Flow:
         self.run_id = f"{self.started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self.seconds: dict[str, float] = {}
         self.trainings: dict[str, Json] = {}
+        self.broken: dict[str, dict[str, float]] = {}
         self.works = [
             CaseWork(case=case, spec=spec, runtime=runtime)
             for case, spec, runtime in expand_cases(study)
@@ -134,6 +138,7 @@ class _Flow:
         devices = set(self.devices.values())
         floors = load_floors(golden, self.study.id, device=devices)
         records = load_records(golden, self.study.id, device=devices)
+        waivers = load_waivers(golden, today=self.started.date())
         with self.stage(BUILD):
             self.build()
         with self.stage(ACCURACY):
@@ -158,7 +163,16 @@ class _Flow:
                 reproduce=f"slimgate study {self.study.argument}",
                 timed=self.timing,
                 claims=self.claims(),
+                broken=self.broken,
             ),
+        )
+        judgement = settle_judgement(
+            judgement,
+            self.study,
+            golden,
+            waivers,
+            cases=[work.case for work in self.works],
+            today=self.started.date(),
         )
         pictures = self.add_pictures(writer)
         for work in self.works:
@@ -238,8 +252,8 @@ class _Flow:
                     work.record["provider"] = runner.provider
                     work.record["runner"] = runner.describe()
                     evaluation = evaluate_runner(runner, dataset, protocol, progress=advance)
-                    others = {
-                        name: also_record(other, evaluate_runner(runner, other, protocol, progress=advance))
+                    of_sets = {
+                        name: evaluate_runner(runner, other, protocol, progress=advance)
                         for name, other in also.items()
                     }
                     work.record["parity"] = compare_with_torch(
@@ -253,8 +267,11 @@ class _Flow:
                 continue
             work.deployed, work.everything = evaluation.deployed, evaluation.everything
             work.record.update(evaluation.to_json())
-            if others:
-                work.record["also"] = others
+            if also:
+                work.record["also"] = {name: also_record(also[name], of_sets[name]) for name in also}
+            if work.spec is self.study.reference and not self.broken:
+                sets = [("", dataset, evaluation), *((name, also[name], of_sets[name]) for name in also)]
+                self.broken = score_broken(sets, protocol)
         add_score_shift(self.study, self.works)
 
     def measure_nms(self) -> None:
@@ -356,6 +373,7 @@ class _Flow:
             "class_names": list(detector.class_names),
             "protocol": self.prepared.protocol.to_json(),
             "baseline": str(baseline.case) if baseline else None,
+            "broken": self.broken,
             "cases": [str(work.case) for work in self.works],
             "titles": {str(work.case): work.spec.about for work in self.works},
             "device": self.devices["cpu"],

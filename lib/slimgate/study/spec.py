@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,3 +145,21 @@ def golden_folder(study: Study) -> Path:
         if (folder / "golden").is_dir():
             return folder / "golden"
     return Path("golden")
+
+
+def list_studies(study: Study, golden: Path) -> set[str]:
+    """Return the ids of a study and of those beside it, whose golden files may lie in the same folder.
+
+    Empty where the study's file is not of the project that the golden folder is of: nobody knows its studies then.
+    """
+    if not study.path.is_relative_to(golden.resolve().parent):
+        return set()
+    ids = {study.id}
+    for path in study.path.parent.glob("*.toml"):
+        try:
+            value = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+            continue  # whoever runs that study is told what is wrong with it
+        if str(value.get("format", "")).startswith("slimgate-study/") and isinstance(value.get("id"), str):
+            ids.add(value["id"])
+    return ids

@@ -70,14 +70,27 @@ def test_no_floors_file_is_no_floors(tmp_path: Path) -> None:
 
 def test_two_floors_with_one_key_are_refused(golden: Path) -> None:
     path = golden / "floors" / "codes.toml"
+    double = LINES["recall"].replace("= {", "= [{").replace("}", "}, { max = 0.99, unit = 'fraction' }]")
+    path.write_text(FLOORS_TOML.replace(LINES["recall"], double))
+    with pytest.raises(InputError) as raised:
+        load_floors(golden, "codes", device="x")
+    assert str(raised.value) == (
+        "golden/floors/codes.toml:14: a second floor for recall/qrcode of codes/int8@onnxruntime"
+        " with onnxruntime 1\n"
+        "  expected: one; the first is at golden/floors/codes.toml:14\n"
+        "  what to do: remove one of the two"
+    )
+
+
+def test_two_blocks_of_one_case_are_refused(golden: Path) -> None:
+    path = golden / "floors" / "codes.toml"
     path.write_text(FLOORS_TOML.replace('[[case]]\nid = "codes/fp32', '[[case]]\nid = "codes/int8'))
     with pytest.raises(InputError) as raised:
         load_floors(golden, "codes", device="x")
     assert str(raised.value) == (
-        "golden/floors/codes.toml:23: a second floor for map50_95 of codes/int8@onnxruntime"
-        " with onnxruntime 1\n"
-        "  expected: one; the first is at golden/floors/codes.toml:10\n"
-        "  what to do: remove one of the two"
+        "golden/floors/codes.toml:18: id: a second [[case]] for 'codes/int8@onnxruntime' with 'onnxruntime 1'\n"
+        "  expected: one; the first is at golden/floors/codes.toml:5\n"
+        "  what to do: move these floors into the first one"
     )
 
 
@@ -104,7 +117,11 @@ FAULTS = [
         'study = "codes"\ndevise = "x"',
         "codes.toml:3: devise: unknown key; did you mean 'device'?",
     ),
-    ('[[case]]\nid = "codes/int8', '[[case]\nid = "codes/int8', "codes.toml: not TOML"),
+    (
+        '[[case]]\nid = "codes/int8',
+        '[[case]\nid = "codes/int8',
+        "codes.toml:4: not TOML: Expected ']]' at the end",
+    ),
     (
         'id = "codes/int8@onnxruntime"',
         'id = "codes/int8"',
@@ -181,6 +198,22 @@ NUMBERS = [
         "write min_fraction = 0.99",
     ),
     ('relative_to = "codes/fp32@onnxruntime", min_fraction = 0.2', "min_fraction = 0.2\n", "above 0.5"),
+    ("min = 0.9, slack = 1", "slack = 1 on a", "if 1 percentage points are meant, slack = 0.01"),
+    (
+        'relative_to = "codes/fp32@onnxruntime", max_drop = 0.5',
+        "max_drop = 0.5 on a fraction",
+        "if 0.5 percentage points are meant, max_drop = 0.005",
+    ),
+    (
+        'relative_to = "codes/fp32@onnxruntime", max_rise = 0.05',
+        "max_rise cannot notice that recall/qrcode got worse",
+        "expected: max_drop or min_fraction",
+    ),
+    (
+        'relative_to = "codes/int8@onnxruntime", max_drop = 0.01',
+        "is relative to its own case 'codes/int8@onnxruntime'",
+        "such as the FP32 one",
+    ),
     ('relative_to = "fp32", max_drop = 0.01', "'fp32' is not study/variant@runtime", "write it out"),
 ]
 
@@ -210,6 +243,47 @@ def test_numbers_that_cannot_be_meant_are_refused(
 )
 def test_sizes_and_counts_have_bounded_tolerances(tmp_path: Path, line: str, found: str) -> None:
     assert found in read_text(tmp_path, FLOORS_TOML.replace(LINES["size"], line))
+
+
+@pytest.mark.parametrize(
+    ("line", "found", "action"),
+    [
+        (
+            'map50 = { min = 96.5, slack = 1, unit = "%" }',
+            "unit is '%'\n  expected: 'fraction'",
+            'write min = 0.965, slack = 0.01, unit = "fraction"',
+        ),
+        (
+            'size_bytes = { max = 2.9, slack = 0.1, unit = "MB" }',
+            "unit is 'MB'\n  expected: 'bytes'",
+            'write max = 2900000, slack = 100000, unit = "bytes"',
+        ),
+        (
+            'size_bytes = { max = 2_900_000, slack = 1, unit = "byte" }',
+            "unit is 'byte'; did you mean 'bytes'?",
+            "write the unit of the metric",
+        ),
+        (
+            'size_bytes = { max = 2_900_000, slack = 1, unit = "ms" }',
+            "unit is 'ms'\n  expected: 'bytes'",
+            "write the unit of the metric",
+        ),
+        ("size_bytes = { max = 2_900_000, slack = 1 }", "unit is None", "write the unit of the metric"),
+    ],
+)
+def test_another_unit_is_refused_with_the_numbers_in_the_right_one(
+    tmp_path: Path, line: str, found: str, action: str
+) -> None:
+    message = read_text(tmp_path, FLOORS_TOML.replace(LINES["size"], line))
+    assert message.startswith("codes.toml:15: ")
+    assert found in message
+    assert f"what to do: {action}" in message
+
+
+def test_a_newer_file_asks_for_a_newer_slimgate(tmp_path: Path) -> None:
+    message = read_text(tmp_path, FLOORS_TOML.replace("floors/1", "floors/2") + "new_key = 1\n")
+    assert "codes.toml:1: format: is 'slimgate-floors/2', newer than this slimgate reads" in message
+    assert "what to do: install the slimgate that wrote it, or a newer one" in message
 
 
 def test_what_is_meant_is_read(tmp_path: Path) -> None:

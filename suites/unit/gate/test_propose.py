@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 from slimgate.flow import Case, Measurement, Status
 from slimgate.gate import judge, load_floors, propose_floor, propose_floors
+from slimgate.gate.floors import floors_file_name
+from slimgate.gate.kinds import is_timed
 from slimgate.gate.propose import propose_header, split_by_device
+from slimgate.measure import METRICS, metric_for
 
 from fixtures.goldens import DEVICE, INT8, make_measurement, make_record
 
@@ -80,6 +83,54 @@ def test_what_is_pasted_is_read_and_passes_strictly(tmp_path: Path) -> None:
         (floor,) = floors.for_metric(measurement.case, measurement.metric)
         assert floor.reason == "WRITE WHY THIS IS GOOD ENOUGH"
         assert judge(measurement, floor, record=make_record(measurement)).status is Status.PASS
+
+
+VALUES = {
+    "fraction": (0.0, 0.0004, 0.004, 0.3, 0.5, 0.9964, 1.0),
+    "bytes": (12.0, 10_109_237.0),
+    "count": (0.0, 1.0, 95.0, 2_508_919.0),
+    "flops": (1_766_451_200.0,),
+    "ratio": (0.05, 1.0, 3.2),
+    "seconds": (1.3e-5, 0.004),
+}
+EVERY = [
+    (name, value)
+    for name, metric in [*METRICS.items(), ("recall/a 'b\"", metric_for("recall/x"))]
+    for value in (*VALUES[metric.unit], *((-0.02,) if name == "score_shift" else ()))
+]
+
+
+@pytest.mark.parametrize("engine", [False, True])
+def test_every_metric_pasted_is_read_and_passes_strictly(tmp_path: Path, engine: bool) -> None:
+    case, provenance = (ENGINE, RTX) if engine else (INT8, {})
+    assert len(EVERY) > 100
+    for index, (name, value) in enumerate(EVERY):
+        device = DEVICE if is_timed(name) else "any"
+        measurement = make_measurement(name, value, case, device=device, provenance=provenance)
+        header = propose_header("codes", DEVICE if is_timed(name) else None)
+        text = header + propose_floors([measurement], today="2026-11-22")
+        golden = tmp_path / str(index)
+        (golden / "floors").mkdir(parents=True)
+        (golden / "floors" / floors_file_name("codes", device)).write_text(text)
+        (floor,) = load_floors(golden, "codes", device=DEVICE).floors
+        status = judge(measurement, floor, record=make_record(measurement)).status
+        assert status is Status.PASS, f"{name} {value}: {status} by {text}"
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "level", "line"),
+    [
+        ("map50", 0.03, 0.035, 'map50 = { max = 0.040, unit = "fraction" }'),
+        ("map50", 0.05, 0.035, 'map50 = { min = 0.045, slack = 0.01, unit = "fraction" }'),
+        ("misses", 985, 990, 'misses = { min = 975, unit = "count" }'),
+        ("miss_rate", 0.98, 0.984, 'miss_rate = { min = 0.970, unit = "fraction" }'),
+    ],
+)
+def test_no_floor_is_proposed_that_a_broken_detector_holds(
+    metric: str, value: float, level: float, line: str
+) -> None:
+    broken = {"every class taken for the next": {metric: level}}
+    assert propose_floor(make_measurement(metric, value), broken=broken) == line
 
 
 def test_one_block_per_case(tmp_path: Path) -> None:

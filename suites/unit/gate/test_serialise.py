@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from slimgate.errors import InputError
 from slimgate.flow import Measurement, Status, Verdict
 from slimgate.gate import (
+    Finding,
     Judgement,
     NotProven,
     judge,
@@ -33,9 +35,11 @@ MEASURED = (
     ),
     make_measurement("map50_95", 0.9, FP32, valid=False, why_invalid="wrong provider"),
 )
+_FAILED = judge(MEASURED[0], make_floor(min=0.95, slack=0.01), record=make_record(MEASURED[0]))
 JUDGEMENT = Judgement(
-    verdicts=(judge(MEASURED[0], make_floor(min=0.95, slack=0.01), record=make_record(MEASURED[0])),),
+    verdicts=(_FAILED, replace(_FAILED, waived="until 2026-12-31 by Ada")),
     not_proven=(NotProven(case=FP32, metric="case", reason="no GPU"),),
+    findings=(Finding(kind="orphan record", subjects=("a", "b"), message="remove", strict=False),),
 )
 
 
@@ -121,7 +125,8 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, name: str) -> None:
     assert "what to do: run the study again; a run that was interrupted is no evidence" in str(raised.value)
     path.write_text(whole.replace("/1", "/9", 1))
     with pytest.raises(
-        InputError, match=r"format 'slimgate-[a-z]+/9'\n  expected: format 'slimgate-[a-z]+/1'"
+        InputError,
+        match=r"format 'slimgate-[a-z]+/9', newer than this slimgate reads\n  expected: format 'slimgate-[a-z]+/1'",
     ):
         load_run(tmp_path)
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from slimgate.errors import InputError
 from slimgate.flow import Case, Status, Verdict
-from slimgate.gate import Judgement, NotProven
+from slimgate.gate import Finding, Judgement, NotProven
 from slimgate.study import Study
 
 from fixtures.goldens import FP32, INT8, STUDY_TOML, make_measurement, make_run
@@ -42,11 +43,12 @@ def run_gate(
     verdicts: list[Verdict],
     *options: str,
     gaps: tuple[NotProven, ...] = (),
+    findings: tuple[Finding, ...] = (),
     directory: Path | None = None,
 ) -> pytest.RunResult:
     pytester.makepyfile(SUITE)
     (pytester.path / "study.toml").write_text(STUDY_TOML)
-    judgement = Judgement(verdicts=tuple(verdicts), not_proven=gaps)
+    judgement = Judgement(verdicts=tuple(verdicts), not_proven=gaps, findings=findings)
     directory = directory or make_run(pytester.path / "run", [make_measurement()], judgement)
     return pytester.runpytest_inprocess(
         *QUIET, "--slimgate-study", "study.toml", "--slimgate-run", str(directory), *options
@@ -103,6 +105,56 @@ def test_a_stale_floor_is_red_under_strict_floors(pytester: pytest.Pytester) -> 
     run_gate(pytester, stale).assert_outcomes(passed=6)
     result = run_gate(pytester, stale, "--strict-floors")
     result.assert_outcomes(passed=5, failed=1)
+
+
+WAIVED = replace(verdict(INT8, "recall/qrcode", Status.FAIL), waived="until 2026-12-31 by Ada, w.toml:4: r")
+
+
+def test_a_waived_verdict_is_an_expected_failure_and_told(pytester: pytest.Pytester) -> None:
+    result = run_gate(pytester, [WAIVED, *GREEN], "-rx")
+    result.assert_outcomes(passed=5, xfailed=1)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(
+        [
+            "WAIVED (FAIL)  codes/int8@onnxruntime  recall/qrcode*",
+            "waived: codes/int8@onnxruntime recall/qrcode: until 2026-12-31 by Ada, w.toml:4: r",
+            "1 WAIVED, 6 PASS, 0 not proven",
+        ]
+    )
+    result.stdout.fnmatch_lines(["XFAIL *recall/qrcode: WAIVED (FAIL) until 2026-12-31 by Ada*"])
+
+
+def test_a_session_of_nothing_but_waived_verdicts_was_judged(pytester: pytest.Pytester) -> None:
+    result = run_gate(pytester, [WAIVED], "-k", "test_accuracy and int8")
+    result.assert_outcomes(xfailed=1, deselected=5)
+    assert result.ret == pytest.ExitCode.OK
+
+
+def test_runxfail_makes_a_waived_verdict_fail(pytester: pytest.Pytester) -> None:
+    run_gate(pytester, [WAIVED, *GREEN], "--runxfail").assert_outcomes(passed=5, failed=1)
+
+
+def test_a_red_verdict_beside_a_waived_one_fails(pytester: pytest.Pytester) -> None:
+    red = verdict(INT8, "map50", Status.FAIL)
+    run_gate(pytester, [WAIVED, red, *GREEN]).assert_outcomes(passed=5, failed=1)
+
+
+def test_a_check_that_is_no_metric_is_red_in_every_suite(pytester: pytest.Pytester) -> None:
+    check = verdict(INT8, "pays/latency", Status.FAIL)
+    run_gate(pytester, [check, *GREEN]).assert_outcomes(passed=3, failed=3)
+
+
+UNTIDY = Finding(kind="orphan record", subjects=("golden/records/a.json",), message="remove the file")
+
+
+def test_untidy_golden_files_are_told_and_red_under_strict_floors(pytester: pytest.Pytester) -> None:
+    result = run_gate(pytester, GREEN, findings=(UNTIDY,))
+    result.assert_outcomes(passed=6)
+    result.stdout.fnmatch_lines(["orphan record: golden/records/a.json: remove the file"])
+    assert result.ret == pytest.ExitCode.OK
+    result = run_gate(pytester, GREEN, "--strict-floors", directory=pytester.path / "run")
+    result.assert_outcomes(passed=6)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
 def test_silence_about_a_case_is_red(pytester: pytest.Pytester) -> None:

@@ -137,6 +137,7 @@ def test_the_headline_of_a_green_run(run_dir: Path) -> None:
         "FAIL": 0,
         "INVALID": 0,
         "INCONCLUSIVE": 0,
+        "WAIVED": 0,
         "STALE": 0,
         "PASS": 37,
         "not proven": 3,

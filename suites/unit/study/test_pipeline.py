@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import re
 import shutil
@@ -100,6 +101,8 @@ def test_a_run_holds_every_case_with_its_numbers(project):
     assert measured["tiny/fp32@onnxruntime", "int8_share"].value == 0
     assert measured["tiny/int8@onnxruntime", "map50_95"].provenance["calibration_sha256"]
     assert measured["tiny/fp32@onnxruntime", "map50_95"].provenance["calibration_sha256"] is None
+    assert set(run.run["broken"]) == {"every class taken for the next", "the detections of another picture"}
+    assert {"map50_95", "misses"} <= set(run.run["broken"]["the detections of another picture"])
     assert finished.report.is_file()
     assert len(run.run["pictures"]) == 2
     assert [stage for stage, done, total in seen if done == total]
@@ -153,6 +156,34 @@ def test_a_runtime_that_is_fed_blue_for_red_fails_its_parity_floor_and_nothing_e
     infer = OnnxRuntimeRunner._infer
     monkeypatch.setattr(OnnxRuntimeRunner, "_infer", lambda self, images: infer(self, images[:, ::-1].copy()))
     assert red("three") == {("tiny/fp32@onnxruntime", "parity_max_abs", Status.FAIL)}
+
+
+def test_a_waiver_is_applied_to_its_verdict_and_told_when_it_is_not_needed(project):
+    accepted = load_run(_run(project, "one", expression="fp32").directory)
+    chosen = [one for one in accepted.measurements if one.metric == "size_bytes"]
+    acceptance = Acceptance(run_id="one", started="2026-11-20T08:00:00Z", git_commit="fedcba")
+    write_records(chosen, acceptance, project / "golden")
+    text = propose_header("tiny", None) + propose_floors(chosen, today="2026-11-20")
+    text = re.sub(r"max = \d+, slack = \d+", "max = 1000, slack = 100", text, count=1)
+    (project / "golden" / "floors" / "tiny.toml").write_text(text)
+    until = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=30)
+    waiver = f"""
+[[waiver]]
+case = "tiny/fp32@%s"
+metric = "size_bytes"
+owner = "Ada"
+reason = "the head is being slimmed"
+expires = {until}
+"""
+    path = project / "golden" / "waivers.toml"
+    path.write_text('format = "slimgate-waivers/1"\n' + waiver % "onnxruntime" + waiver % "torch")
+    judgement = load_run(_run(project, "two", expression="fp32").directory).judgement
+    labels = {str(one.case): one.label for one in judgement.verdicts if one.metric == "size_bytes"}
+    assert labels == {"tiny/fp32@onnxruntime": "WAIVED (FAIL)", "tiny/fp32@torch": "PASS"}
+    assert [finding.kind for finding in judgement.findings] == ["unused waiver"]
+    path.write_text("[[waiver]\n")
+    with pytest.raises(InputError, match=r"golden/waivers.toml:1: not TOML"):
+        _run(project, "three", expression="fp32")
 
 
 def test_without_floors_everything_required_is_invalid_and_says_what_to_paste(project):
