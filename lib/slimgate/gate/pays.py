@@ -1,7 +1,7 @@
 """Does it pay: a variant that gave something up must be shown to be faster, or smaller, than what it replaces.
 
 No floor is needed for that, and none can lower it: a compression that gains nothing is red whoever accepted its
-numbers. What stays all the same is waived, case by case, with a reason and a date.
+numbers. What stays all the same for a while is waived, case by case, with a reason and a date.
 """
 
 from __future__ import annotations

@@ -32,9 +32,15 @@ def list_claims(works: Sequence[CaseWork], *, original_parameters: int) -> list[
     """Return the claims of every measured case.
 
     INT8 is there to be faster than the same network in FP32 (without one in the study, than the original), FP16 to be
-    smaller; fewer channels, and zeros, to be faster than the original.
+    smaller; fewer channels, and zeros, to be faster than the original. A variant whose study says why it gains nothing
+    claims nothing.
     """
-    return [claim for work in works if not work.failed for claim in _claims(work, original_parameters)]
+    return [
+        claim
+        for work in works
+        if not work.failed and not work.spec.no_gain
+        for claim in _claims(work, original_parameters)
+    ]
 
 
 def _claims(work: CaseWork, original_parameters: int) -> Iterator[Claim]:

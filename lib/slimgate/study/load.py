@@ -223,5 +223,6 @@ def _variant_from_toml(item: Mapping[str, Any], reader: TomlReader, index: int) 
         batches=tuple(batches),
         compute_capability=str(capability),
         controls=_controls_from_toml(item, reader, where),
+        no_gain=reader.text(item, "no_gain", where) if "no_gain" in item else "",
         about=str(item.get("about", "")),
     )

@@ -229,6 +229,8 @@ class _Flow:
         widths = compare_widths(detector, original)
         if widths:
             work.record["widths"] = widths
+        if work.spec.no_gain:
+            work.record["no_gain"] = work.spec.no_gain
         if work.spec.controls:
             work.record["controls"] = dict(work.spec.controls)
 

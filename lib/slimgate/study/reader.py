@@ -36,6 +36,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
         "batches",
         "compute_capability",
         "controls",
+        "no_gain",
         "about",
     ),
     "controls": ("dense", "scratch"),

@@ -35,6 +35,7 @@ class VariantSpec:
             GPU that is there when the study runs.
         controls: variants that the gain is measured against: ``dense``, trained as long without slimming, and
             ``scratch``, as slim and trained as long from random weights.
+        no_gain: why the variant is in the study though it is there to gain nothing; without, it must be shown to pay.
         about: one sentence for the report.
     """
 
@@ -46,6 +47,7 @@ class VariantSpec:
     batches: tuple[int, ...] = (1,)
     compute_capability: str = "8.6"
     controls: Mapping[str, str] = field(default_factory=dict)
+    no_gain: str = ""
     about: str = ""
 
     def runtime_label(self, runtime: str) -> str:

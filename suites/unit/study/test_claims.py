@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,15 @@ def test_int8_of_a_network_that_the_study_has_only_in_int8_is_held_against_the_o
         _work("alone-int8", size=10, **_entry("fp32", 0.5)),
     ]
     assert _claims(study, works) == {"alone-int8 pays/int8_b1": ("faster", "fp32", 0.5)}
+
+
+def test_a_variant_that_is_there_for_another_purpose_claims_nothing(study):
+    works = [
+        _work("fp32", size=100, **_entry("fp32", 1.0)),
+        _work("pruned", size=100, nonzero=500, **_entry("fp32", 1.0)),
+    ]
+    works[1].spec = dataclasses.replace(works[1].spec, no_gain="what zeros cost")
+    assert _claims(study, works) == {}
 
 
 def test_what_failed_or_was_not_timed_claims_nothing(study):

@@ -79,6 +79,16 @@ def test_the_gpu_study_has_a_reference_on_the_cpu_and_three_precisions_on_every_
     }
 
 
+def test_why_a_variant_gains_nothing_is_a_sentence(write):
+    text = MINIMAL.replace('name = "small"', 'name = "small"\nno_gain = "the report has this row"')
+    assert [variant.no_gain for variant in load_study(write(text)).variants] == [
+        "",
+        "the report has this row",
+    ]
+    with pytest.raises(InputError, match=r"variant\[1\]\.no_gain"):
+        load_study(write(MINIMAL.replace('name = "small"', 'name = "small"\nno_gain = true')))
+
+
 def test_further_sets_and_controls_are_read(write):
     text = MINIMAL.replace("[data]", '[data]\nalso = ["codes:test", "data/hard.json"]')
     study = load_study(write(text.replace('name = "small"', 'name = "small"\ncontrols = { dense = "fp32" }')))
