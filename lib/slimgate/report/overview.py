@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from slimgate.flow import Verdict
-from slimgate.gate import RunFiles
+from slimgate.gate import PAYS, RunFiles
 from slimgate.report.numbers import (
     NONE,
     show_bytes,
@@ -88,7 +88,10 @@ def standing_cell(row: Row) -> Cell:
     standing = row.standing
     blamed = [verdict.metric for verdict in row.verdicts if _explains(verdict, standing)]
     if standing is Standing.PASS:
-        below = f"{len(blamed)} of {len(row.verdicts)} floors"
+        floors = [metric for metric in blamed if not metric.startswith(PAYS)]
+        asked = sum(not verdict.metric.startswith(PAYS) for verdict in row.verdicts)
+        below = f"{len(floors)} of {asked} floors"
+        below += ", pays" if len(floors) < len(blamed) else ""
         gaps = len(row.gaps)
         below += f", {gaps} not proven" if gaps else ""
     elif standing is Standing.NOT_PROVEN:
