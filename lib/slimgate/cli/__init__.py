@@ -13,6 +13,7 @@ from slimgate import __version__
 from slimgate.errors import SlimgateError, nearest_name
 
 COMMANDS = (
+    "init",
     "study",
     "predict",
     "val",

@@ -128,9 +128,14 @@ class Study:
 
     def resolve(self, source: str) -> str:
         """Return a dataset or weights source with a relative path made relative to the study file."""
-        if ":" in source or "/" not in source:
+        if is_named(source):
             return source
         return str((self.path.parent / source).resolve())
+
+
+def is_named(source: str) -> bool:
+    """Return whether a dataset or weights source is a name that slimgate knows, not the path of a file."""
+    return source.startswith(("codes:", "fetch:")) or source == "coco128"
 
 
 def studies_folder() -> Path:
