@@ -251,7 +251,11 @@ def refuse_existing(paths: Sequence[Path]) -> None:
 
 
 def write_all(texts: Mapping[Path, str]) -> None:
-    """Write every file, or none of them."""
+    """Write every file, or none of them.
+
+    Raises:
+        InputError: one of them cannot be written.
+    """
     written: list[Path] = []
     try:
         for path, text in texts.items():
@@ -259,10 +263,15 @@ def write_all(texts: Mapping[Path, str]) -> None:
             with path.open("x", encoding="utf-8") as file:
                 written.append(path)
                 file.write(text)
-    except OSError:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        for done in written:
+            done.unlink(missing_ok=True)
+        raise InputError(
+            str(path),
+            found=f"cannot be written ({error.strerror})",
+            expected="a folder that files can be written to",
+            action="choose another DIR; nothing was written",
+        ) from None
 
 
 def find_pytest_configuration(folder: Path) -> Path | None:
