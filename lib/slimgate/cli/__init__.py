@@ -26,6 +26,7 @@ COMMANDS = (
     "train",
     "report",
     "accept",
+    "causes",
 )
 """Modules of this package, in the order a user meets them."""
 

@@ -75,7 +75,7 @@ def assert_verdicts(
 
     strict = pytestconfig.getoption("--strict-floors")
     required = pytestconfig.getoption("--require")
-    devices = device_of_cases(chosen_study(pytestconfig))
+    on_gpu = chosen_study(pytestconfig).gpu_cases
 
     def check(case: Case, kind: Kind) -> None:
         def concerns(metric: str) -> bool:
@@ -88,10 +88,10 @@ def assert_verdicts(
         if kind == "latency" and "timing" in required:
             red += [f"{case} {gap.metric}: --require timing: {gap.reason}" for gap in gaps]
         idle = [gap for gap in gaps if gap.metric == WHOLE_CASE]
-        if "gpu" in required and devices.get(case) == "gpu":
+        if "gpu" in required and case in on_gpu:
             red += [f"{case}: --require gpu: {gap.reason}" for gap in idle]
         if verdicts and not idle:
-            note_execution(request.node, case, devices.get(case, "cpu"))
+            note_execution(request.node, case, "gpu" if case in on_gpu else "cpu")
         if red:
             pytest.fail("\n\n".join(red), pytrace=False)
         if not verdicts and gaps:
@@ -147,14 +147,6 @@ def chosen_study(config: pytest.Config) -> Study:
         except SlimgateError as error:
             raise pytest.UsageError(str(error)) from None
     return config.stash[_STUDY]
-
-
-def device_of_cases(study: Study) -> dict[Case, str]:
-    """Return for each case of a study what kind of device it runs on: ``cpu`` or ``gpu``."""
-    from slimgate.runtime import get_runtime
-    from slimgate.study.prepare import expand_cases
-
-    return {case: get_runtime(runtime).device for case, _, runtime in expand_cases(study)}
 
 
 def _study_source(config: pytest.Config) -> str:

@@ -19,6 +19,10 @@ ENGINE_RUNTIMES = ("tensorrt", "tensorrt-rtx")
 """Runtimes whose artifact is an engine, built ahead of time for one compute capability."""
 
 
+GPU_RUNTIMES = ("onnxruntime-cuda", "onnxruntime-tensorrt", *ENGINE_RUNTIMES)
+"""Runtimes that need a GPU, told without loading any of them; a test holds them against the registry."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class VariantSpec:
     """One variant: operations on the detector, a precision, and where it runs.
@@ -111,6 +115,16 @@ class Study:
             Case(study=self.id, variant=variant.name, runtime=variant.runtime_label(runtime))
             for variant in self.variants
             for runtime in variant.runtimes
+        )
+
+    @property
+    def gpu_cases(self) -> frozenset[Case]:
+        """The cases that run on a GPU."""
+        return frozenset(
+            Case(study=self.id, variant=variant.name, runtime=variant.runtime_label(runtime))
+            for variant in self.variants
+            for runtime in variant.runtimes
+            if runtime in GPU_RUNTIMES
         )
 
     @property
