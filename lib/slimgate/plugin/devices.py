@@ -20,6 +20,12 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput[_GPUS] = list_gpus()
 
 
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Return as many workers as there are GPUs for ``-n auto --require gpu``, so that each has its own."""
+    return len(list_gpus()) or None if "gpu" in config.getoption("--require") else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Hide every GPU but one from a worker, before anything in it asks the driver."""

@@ -77,3 +77,19 @@ def test_workers_of_a_real_session_are_told(
 def test_why_there_is_no_gpu_is_asked_of_the_driver() -> None:
     count, reason = devices.count_gpus()
     assert (count == 0) == (reason is not None)
+
+
+@pytest.mark.parametrize(
+    ("required", "count", "expected"), [(["gpu"], 3, 3), (["gpu"], 0, None), ([], 3, None)]
+)
+def test_automatic_workers_are_as_many_as_gpus_where_they_are_required(
+    monkeypatch: pytest.MonkeyPatch, required: list[str], count: int, expected: int | None
+) -> None:
+    class Config:
+        def getoption(self, name: str) -> list[str]:
+            assert name == "--require"
+            return required
+
+    monkeypatch.delenv(devices.VISIBLE, raising=False)
+    monkeypatch.setattr(devices, "count_gpus", lambda: (count, None))
+    assert devices.pytest_xdist_auto_num_workers(Config()) == expected  # type: ignore[arg-type]
