@@ -8,9 +8,11 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -74,7 +76,9 @@ class Reader:
         if program == "slimgate":
             self.capsys.readouterr()
             code = main(arguments)
-            return code, "".join(self.capsys.readouterr())
+            written = self.capsys.readouterr()
+            assert code != 2, f"{line}\n{written.err}"
+            return code, written.out
         if program == "pytest":
             result = self.pytester.runpytest_inprocess(*arguments)
             self.capsys.readouterr()
@@ -92,7 +96,7 @@ class Reader:
 
     def paste(self, floors: Path) -> None:
         blocks = dict(
-            re.findall(r"^# ---- (\S+): [^\n]*\n(.*?)(?=^# )", self.output, re.DOTALL | re.MULTILINE)
+            re.findall(r"^# ---- (\S+): [^\n]*\n(.*?)(?=^# ----|\Z)", self.output, re.DOTALL | re.MULTILINE)
         )
         text = blocks[str(floors)].replace("WRITE WHY THIS IS GOOD ENOUGH", "what the first run measured")
         with floors.open("a", encoding="utf-8") as file:
@@ -100,13 +104,23 @@ class Reader:
 
 
 @pytest.fixture
+def frameworks() -> Iterator[dict[str, ModuleType]]:
+    """Keep what is loaded meanwhile: pytester forgets it, and torch cannot be loaded twice in one process."""
+    loaded: dict[str, ModuleType] = {}
+    yield loaded
+    for name, module in loaded.items():
+        sys.modules.setdefault(name, module)
+
+
+@pytest.fixture
 def reader(
+    frameworks: dict[str, ModuleType],
     pytester: pytest.Pytester,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Reader:
-    """Return a reader in a folder with ``best.pt``, as ultralytics writes one, and ``data/``."""
+) -> Iterator[Reader]:
+    """Yield a reader in a folder with ``best.pt``, as ultralytics writes one, and ``data/``."""
     for split in ("train", "val"):
         drawn = materialise_split(split, count=IMAGES)
         for kind in ("images", "labels"):
@@ -121,7 +135,8 @@ def reader(
     for role in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{role}_NAME", "reader")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "reader@example.org")
-    return Reader(pytester, capsys)
+    yield Reader(pytester, capsys)
+    frameworks.update(sys.modules)
 
 
 def write_ultralytics_checkpoint(weights: Path, path: Path) -> None:

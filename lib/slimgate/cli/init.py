@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate.errors import InputError, SlimgateError, UsageError, name_offenders
+from slimgate.cli.init_files import find_pytest_configuration, refuse_existing, write_all
+from slimgate.errors import InputError, SlimgateError, UsageError
 
 if TYPE_CHECKING:
     from slimgate.data import Dataset
@@ -34,14 +35,6 @@ INT8 is calibrated on the train images of the data.yaml unless --calibration nam
 """
 
 _CALIBRATION_IMAGES = 512
-_CONFIGURATIONS = {
-    "pytest.ini": "",
-    ".pytest.ini": "",
-    "pyproject.toml": "[tool.pytest",
-    "tox.ini": "[pytest]",
-    "setup.cfg": "[tool:pytest]",
-}
-"""Where pytest looks for its settings, and the table that makes such a file one of pytest's."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -234,57 +227,6 @@ def count_objects(dataset: Dataset) -> Mapping[str, int]:
     return counts
 
 
-def refuse_existing(paths: Sequence[Path]) -> None:
-    """Refuse to overwrite.
-
-    Raises:
-        UsageError: one of the files is there; all that are, are named.
-    """
-    there = [path for path in paths if path.exists()]
-    if there:
-        raise UsageError(
-            "slimgate init",
-            found=f"exists already: {name_offenders(there)}",
-            expected="files that are not there yet: nothing is overwritten",
-            action="choose another folder or --name, or move those files away",
-        )
-
-
-def write_all(texts: Mapping[Path, str]) -> None:
-    """Write every file, or none of them.
-
-    Raises:
-        InputError: one of them cannot be written.
-    """
-    written: list[Path] = []
-    try:
-        for path, text in texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("x", encoding="utf-8") as file:
-                written.append(path)
-                file.write(text)
-    except OSError as error:
-        for done in written:
-            done.unlink(missing_ok=True)
-        raise InputError(
-            str(path),
-            found=f"cannot be written ({error.strerror})",
-            expected="a folder that files can be written to",
-            action="choose another DIR; nothing was written",
-        ) from None
-
-
-def find_pytest_configuration(folder: Path) -> Path | None:
-    """Return the file that pytest takes its settings from for tests in a folder, or None."""
-    here = folder.resolve()
-    for place in (here, *here.parents):
-        for name, table in _CONFIGURATIONS.items():
-            path = place / name
-            if path.is_file() and table in path.read_text(encoding="utf-8", errors="replace"):
-                return path
-    return None
-
-
 def print_next(folder: Path, study: Path, configured: Path | None) -> None:
     """Print the commands that lead from here to a green gate."""
     if configured is not None:
@@ -294,6 +236,7 @@ def print_next(folder: Path, study: Path, configured: Path | None) -> None:
     _say("\nnext:")
     if folder.resolve() != Path.cwd():
         _say(f"  cd {folder}")
+    _say("  printf 'runs/\\n.slimgate/\\n' >> .gitignore          # runs are not for the repository")
     _say("  git add . && git commit -m 'Set up the gate'      # records name the commit they come from")
     _say(
         f"  slimgate study {study.name} --out runs/first      # red: there are no floors yet; look at the report"

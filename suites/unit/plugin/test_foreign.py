@@ -63,6 +63,12 @@ def test_the_written_test_and_one_ini_key_are_a_gate(pytester: pytest.Pytester) 
     result.stdout.fnmatch_lines(["*test_floors_hold[[]codes/int8@onnxruntime-accuracy[]] PASSED*"])
 
 
+@pytest.mark.usefixtures("project")
+def test_neither_xdist_nor_benchmark_nor_random_order_is_needed(pytester: pytest.Pytester) -> None:
+    absent = ("-p", "no:xdist", "-p", "no:randomly", "-p", "no:hypothesispytest")
+    run_gate(pytester, *absent, "-W", "error").assert_outcomes(passed=7)
+
+
 @pytest.mark.parametrize(
     ("expression", "passed"),
     [("codes/int8@onnxruntime", 3), ("latency", 2), ("int8 and not latency", 2), ("orphan or case", 1)],
