@@ -13,6 +13,7 @@ from slimgate import __version__
 from slimgate.errors import SlimgateError, nearest_name
 
 COMMANDS = (
+    "init",
     "study",
     "predict",
     "val",
@@ -25,6 +26,7 @@ COMMANDS = (
     "train",
     "report",
     "accept",
+    "causes",
 )
 """Modules of this package, in the order a user meets them."""
 
@@ -35,6 +37,7 @@ start here:
   slimgate study                        compress, measure and judge the built-in barcode detector
   slimgate inspect best.onnx            what precision is this file really in?
   slimgate val best.pt --data data.yaml the 12 COCO numbers, and misses per class
+  slimgate init --model best.pt --data data.yaml   a study, floors to fill and a test for your own detector
 
 MODEL is a slimgate checkpoint (.safetensors), a YOLOv5 or ultralytics .pt, an .onnx or an .engine.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from slimgate.data.coco_json import read_coco
@@ -10,6 +11,7 @@ from slimgate.data.yolo_txt import read_yolo
 from slimgate.errors import InputError, UsageError, nearest_name
 
 _BUILT_IN = ("coco128", "codes:train", "codes:val", "codes:test", "codes:calib")
+_SPLIT = re.compile(r"(?P<file>.+\.ya?ml):(?P<split>\w+)")
 
 
 def load_dataset(source: str | Path, *, count: int | None = None) -> Dataset:
@@ -17,8 +19,8 @@ def load_dataset(source: str | Path, *, count: int | None = None) -> Dataset:
 
     Args:
         source: ``codes:<split>`` (the built-in set, generated on first use), ``coco128`` (fetched), a COCO
-            ``.json`` (images beside it or in ``images/``), a YOLO ``data.yaml``, or a folder with
-            ``images/`` and ``labels/``.
+            ``.json`` (images beside it or in ``images/``), a YOLO ``data.yaml``, one split of it
+            (``data.yaml:train``), or a folder with ``images/`` and ``labels/``.
         count: read only the first ``count`` images; all when None.
 
     Raises:
@@ -38,13 +40,17 @@ def load_dataset(source: str | Path, *, count: int | None = None) -> Dataset:
         return _load_codes(text.removeprefix("codes:"), count)
     if text == "coco128":
         return _load_coco128(count)
+    part = _SPLIT.fullmatch(text)
+    if part:
+        config = Path(part["file"])
+        return read_yolo(config, name=f"{_name_of(config)}:{part['split']}", count=count, split=part["split"])
     path = Path(source)
     if path.is_dir():
         return read_yolo(path, name=path.name, count=count)
     if not path.exists():
         raise InputError(
             text,
-            found=f"no such dataset{nearest_name(text, _BUILT_IN)}",
+            found=f"no such dataset{nearest_name(path.name, _BUILT_IN)}",
             expected="codes:<split>, coco128, a COCO .json, a YOLO data.yaml, or a folder with images/ and "
             "labels/",
             action="check the name or path",
@@ -52,13 +58,17 @@ def load_dataset(source: str | Path, *, count: int | None = None) -> Dataset:
     if path.suffix == ".json":
         return read_coco(path, name=path.stem, count=count)
     if path.suffix in {".yaml", ".yml"}:
-        return read_yolo(path, name=path.stem if path.stem != "data" else path.parent.name, count=count)
+        return read_yolo(path, name=_name_of(path), count=count)
     raise InputError(
         text,
         found=f"a file ending in '{path.suffix}'",
         expected="a COCO .json or a YOLO data.yaml",
         action="point at the annotation file, or at the folder that holds images/ and labels/",
     )
+
+
+def _name_of(config: Path) -> str:
+    return config.stem if config.stem != "data" else config.resolve().parent.name
 
 
 def _load_codes(split: str, count: int | None) -> Dataset:

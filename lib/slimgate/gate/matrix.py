@@ -116,7 +116,9 @@ class _Run:
         floors = self.floors.for_metric(case, metric)
         if measurement is None:
             if is_timed(metric) and not self.matrix.timed:
-                reason = "time was not measured: other processes shared the cores"
+                reason = (
+                    "time was not measured: other processes shared the cores, or no timing test was selected"
+                )
                 self.gaps.append(NotProven(case=case, metric=metric, reason=reason))
             elif case not in self.matrix.not_proven:
                 near = nearest_name(metric, self.measured[case])

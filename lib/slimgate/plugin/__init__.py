@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
-
 import pytest
 
 from slimgate import __version__
+from slimgate.plugin.devices import count_gpus
+from slimgate.plugin.marks import INI as MARKERS_INI
+from slimgate.plugin.marks import is_meant
+from slimgate.plugin.study import STUDY_INI
+from slimgate.plugin.tiers import INI as TIERS_INI
 
 pytest_plugins = (
+    "slimgate.plugin.devices",
+    "slimgate.plugin.marks",
+    "slimgate.plugin.minimum",
     "slimgate.plugin.tiers",
     "slimgate.plugin.timing",
     "slimgate.plugin.selection",
@@ -44,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--slimgate-study",
         metavar="STUDY",
         default=None,
-        help="study TOML file, or name of a built-in study, that the gate's tests run (default: codes)",
+        help=f"study TOML file, or name of a built-in study, that the gate's tests run (default: ini key {STUDY_INI})",
     )
     group.addoption(
         "--slimgate-run",
@@ -52,7 +57,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="judge by the verdicts of a finished run directory instead of running the study",
     )
+    group.addoption(
+        "--slimgate-out",
+        metavar="DIR",
+        default=None,
+        help="new directory for the study's run and its report (default: in pytest's temporary folder)",
+    )
     group.addoption("--slimgate-slow", action="store_true", help="run the tests marked slow")
+    parser.addini(
+        STUDY_INI,
+        help="study of this project: a TOML file, relative to this file, or a built-in study's name",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -61,8 +76,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
 
 
-def pytest_report_header() -> str:
-    """Return the line that says which device the session ran on."""
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Return the line that says which device the session ran on; none in a project that does not use slimgate."""
+    asked = [config.getoption(name) for name in ("--slimgate-study", "--slimgate-run", "--require")]
+    if not any(asked) and not any(config.getini(key) for key in (STUDY_INI, MARKERS_INI, TIERS_INI)):
+        return None
     from slimgate.measure import device_key
 
     return f"slimgate: {__version__}, device {device_key()}, gpu: {why_no_gpu() or 'yes'}"
@@ -70,9 +88,9 @@ def pytest_report_header() -> str:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine cannot run, with the reason; ``--require gpu`` turns that into a failure."""
-    if item.get_closest_marker("slow") and not item.config.getoption("--slimgate-slow"):
+    if is_meant(item, "slow") and not item.config.getoption("--slimgate-slow"):
         pytest.skip("slow: runs with --slimgate-slow")
-    if item.get_closest_marker("gpu"):
+    if is_meant(item, "gpu"):
         reason = why_no_gpu()
         if reason and "gpu" in item.config.getoption("--require"):
             pytest.fail(f"--require gpu: {reason}", pytrace=False)
@@ -80,16 +98,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(f"no GPU: {reason}")
 
 
-@functools.cache
 def why_no_gpu() -> str | None:
     """Return why no NVIDIA GPU can be used here, or None; asks the driver, loads no framework."""
-    try:
-        cuda = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "the NVIDIA driver is not installed (libcuda.so.1 does not load)"
-    code = cuda.cuInit(0)
-    if code != 0:
-        return f"the NVIDIA driver does not start (cuInit returned {code})"
-    count = ctypes.c_int(0)
-    cuda.cuDeviceGetCount(ctypes.byref(count))
-    return None if count.value else "the NVIDIA driver sees no GPU"
+    return count_gpus()[1]

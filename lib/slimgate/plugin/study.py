@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slimgate.errors import SlimgateError
+from slimgate.plugin.marks import is_meant, is_of_gate
+from slimgate.plugin.minimum import note_execution
 from slimgate.plugin.tiers import EXTRA_SECONDS
 from slimgate.plugin.timing import is_under_xdist
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from slimgate.study import Study
 
 CASE_FIXTURE = "gate_case"
+STUDY_INI = "slimgate_study"
+OF_GATE = "slimgate_of_gate"
+"""Attribute of a report: whether its test asserts a verdict of the study."""
+
 RUN_DIRECTORY = pytest.StashKey[Path]()
 _STUDY = pytest.StashKey["Study"]()
 _STUDY_SECONDS = pytest.StashKey[float]()
@@ -35,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def gate_study(pytestconfig: pytest.Config) -> Study:
-    """Return the study of ``--slimgate-study``."""
+    """Return the study of ``--slimgate-study``, else of the ini key ``slimgate_study``."""
     return chosen_study(pytestconfig)
 
 
@@ -61,13 +67,16 @@ def study_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
-def assert_verdicts(study_run: RunFiles, pytestconfig: pytest.Config) -> VerdictCheck:
+def assert_verdicts(
+    study_run: RunFiles, pytestconfig: pytest.Config, request: pytest.FixtureRequest
+) -> VerdictCheck:
     """Return a function that fails the test with the red verdicts of one kind that a case has."""
     from slimgate.gate import WHOLE_CASE, is_red, kind_of
     from slimgate.measure import is_metric
 
     strict = pytestconfig.getoption("--strict-floors")
     required = pytestconfig.getoption("--require")
+    on_gpu = chosen_study(pytestconfig).gpu_cases
 
     def check(case: Case, kind: Kind) -> None:
         def concerns(metric: str) -> bool:
@@ -80,6 +89,11 @@ def assert_verdicts(study_run: RunFiles, pytestconfig: pytest.Config) -> Verdict
         red = [one.message for one in verdicts if is_red(one, strict_floors=strict)]
         if kind == "latency" and "timing" in required:
             red += [f"{case} {gap.metric}: --require timing: {gap.reason}" for gap in gaps]
+        idle = [gap for gap in gaps if gap.metric == WHOLE_CASE]
+        if "gpu" in required and case in on_gpu:
+            red += [f"{case}: --require gpu: {gap.reason}" for gap in idle]
+        if verdicts and not idle:
+            note_execution(request.node, case, "gpu" if case in on_gpu else "cpu")
         if red:
             pytest.fail("\n\n".join(red), pytrace=False)
         waived = [f"{one.metric}: {one.label} {one.waived}" for one in verdicts if one.waived]
@@ -98,10 +112,28 @@ def assert_verdicts(study_run: RunFiles, pytestconfig: pytest.Config) -> Verdict
     return check
 
 
+@pytest.fixture
+def assert_no_orphans(gate_study: Study, study_run: RunFiles) -> Callable[[], None]:
+    """Return a function that fails the test when floors or measurements belong to no case of the study."""
+    from slimgate.flow import Status
+
+    def check() -> None:
+        orphans = [
+            verdict.message
+            for verdict in study_run.judgement.verdicts
+            if verdict.status is Status.INVALID and verdict.case not in gate_study.cases
+        ]
+        if orphans:
+            pytest.fail("\n\n".join(orphans), pytrace=False)
+
+    return check
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> object:
-    """Note how many seconds of a test were the shared run, so that no suite is blamed for it."""
+    """Note whether a test is the gate's, and how many of its seconds were the shared run, no suite's own."""
     report = yield
+    setattr(report, OF_GATE, is_of_gate(item))
     seconds = item.config.stash.get(_STUDY_SECONDS, None)
     if seconds is not None and report.when == "setup":  # type: ignore[attr-defined]
         report.user_properties.append((EXTRA_SECONDS, seconds))  # type: ignore[attr-defined]
@@ -116,13 +148,26 @@ def chosen_study(config: pytest.Config) -> Study:
         pytest.UsageError: the study file cannot be used.
     """
     if _STUDY not in config.stash:
-        from slimgate.study import BUILT_IN, load_study
+        from slimgate.study import load_study
 
         try:
-            config.stash[_STUDY] = load_study(config.getoption("--slimgate-study") or BUILT_IN)
+            config.stash[_STUDY] = load_study(_study_source(config))
         except SlimgateError as error:
             raise pytest.UsageError(str(error)) from None
     return config.stash[_STUDY]
+
+
+def _study_source(config: pytest.Config) -> str:
+    given = config.getoption("--slimgate-study") or ""
+    named = str(config.getini(STUDY_INI) or "").strip()
+    if given or named:
+        beside = (config.inipath or config.rootpath / "pytest.ini").parent / named
+        return given or (str(beside) if beside.suffix else named)
+    raise pytest.UsageError(
+        "slimgate: no study is named\n"
+        f"  expected: --slimgate-study STUDY, or {STUDY_INI} in the project's pytest settings\n"
+        "  what to do: name yours; 'slimgate init --model MODEL --data DATA' writes one"
+    )
 
 
 def _run_once(session: pytest.Session, factory: pytest.TempPathFactory) -> Path:
@@ -135,24 +180,31 @@ def _run_once(session: pytest.Session, factory: pytest.TempPathFactory) -> Path:
     study = chosen_study(session.config)
     under_xdist = is_under_xdist(session.config)
     base = factory.getbasetemp().parent if under_xdist else factory.getbasetemp()
-    directory = base / f"study-{study.id}"
+    given = session.config.getoption("--slimgate-out")
+    directory = Path(given) if given else base / f"study-{study.id}"
+    done = base / f"study-{study.id}.done"
     failure = base / f"study-{study.id}.failed"
     with FileLock(base / f"study-{study.id}.lock"):
         if failure.exists():
             pytest.fail(failure.read_text(encoding="utf-8"), pytrace=False)
-        if not directory.exists():
+        if not done.exists():
             try:
                 run_study(
                     study,
                     directory,
                     golden=golden_folder(study),
                     expression=_expression(session, study),
-                    timing=not under_xdist,
+                    timing=not under_xdist and _is_time_asked_for(session),
                 )
+                done.touch()
             except SlimgateError as error:
                 failure.write_text(str(error), encoding="utf-8")
                 raise
     return directory
+
+
+def _is_time_asked_for(session: pytest.Session) -> bool:
+    return any(is_meant(item, "timing") for item in session.items)
 
 
 def _expression(session: pytest.Session, study: Study) -> str:

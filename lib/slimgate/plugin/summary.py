@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slimgate.plugin.study import RUN_DIRECTORY
+from slimgate.plugin.study import OF_GATE, RUN_DIRECTORY
 from slimgate.plugin.timing import REFUSAL, is_under_xdist
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class _Watch:
         self.skipped: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if "gate" not in report.keywords:
+        if not getattr(report, OF_GATE, False):
             return
         if hasattr(report, "wasxfail"):
             self.judged += 1  # pytest calls it skipped; a waived verdict was judged

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from slimgate.plugin.marks import is_meant
+
 REFUSAL = "timing suites refuse xdist: run them without -n"
 
 
@@ -21,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a timing test in a worker, saying why."""
-    if is_under_xdist(item.config) and item.get_closest_marker("timing"):
+    if is_under_xdist(item.config) and is_meant(item, "timing"):
         pytest.skip(REFUSAL)
 
 

@@ -20,6 +20,10 @@ ENGINE_RUNTIMES = ("tensorrt", "tensorrt-rtx")
 """Runtimes whose artifact is an engine, built ahead of time for one compute capability."""
 
 
+GPU_RUNTIMES = ("onnxruntime-cuda", "onnxruntime-tensorrt", *ENGINE_RUNTIMES)
+"""Runtimes that need a GPU, told without loading any of them; a test holds them against the registry."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class VariantSpec:
     """One variant: operations on the detector, a precision, and where it runs.
@@ -117,6 +121,16 @@ class Study:
         )
 
     @property
+    def gpu_cases(self) -> frozenset[Case]:
+        """The cases that run on a GPU."""
+        return frozenset(
+            Case(study=self.id, variant=variant.name, runtime=variant.runtime_label(runtime))
+            for variant in self.variants
+            for runtime in variant.runtimes
+            if runtime in GPU_RUNTIMES
+        )
+
+    @property
     def argument(self) -> str:
         """What a user types to run this study again: a built-in study's name, else the file."""
         if self.path.parent == studies_folder():
@@ -131,9 +145,14 @@ class Study:
 
     def resolve(self, source: str) -> str:
         """Return a dataset or weights source with a relative path made relative to the study file."""
-        if ":" in source or "/" not in source:
+        if is_named(source):
             return source
         return str((self.path.parent / source).resolve())
+
+
+def is_named(source: str) -> bool:
+    """Return whether a dataset or weights source is a name that slimgate knows, not the path of a file."""
+    return source.startswith(("codes:", "fetch:")) or source == "coco128"
 
 
 def studies_folder() -> Path:

@@ -12,7 +12,7 @@ import pytest
 from slimgate.data import load_dataset
 from slimgate.errors import InputError, SlimgateError, UsageError
 
-from fixtures.datasets import CLASS_NAMES, SIZES
+from fixtures.datasets import CLASS_NAMES, SIZES, write_dataset
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -291,3 +291,19 @@ def test_other_files_and_counts_are_refused(dataset_folder: Path) -> None:
         load_dataset(dataset_folder / "images" / "0001.jpg")
     with pytest.raises(UsageError, match="count: 0"):
         load_dataset(dataset_folder, count=0)
+
+
+def test_one_split_of_a_data_yaml_is_named_after_a_colon(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "labels-of-mine")
+    config = folder / "data.yaml"
+    config.write_text(config.read_text() + "train: images\n")
+    train = load_dataset(f"{config}:train")
+    assert train.name == "labels-of-mine:train"
+    assert len(load_dataset(f"{config}:train", count=2)) == 2
+    with pytest.raises(InputError, match="no test images are named"):
+        load_dataset(f"{config}:test")
+
+
+def test_a_built_in_name_that_is_almost_right_is_offered_with_any_path_before_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'coco128'"):
+        load_dataset(tmp_path / "coco12")

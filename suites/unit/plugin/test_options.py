@@ -18,8 +18,11 @@ def test_plain(): pass
 """
 
 
+MARKERS = ("-o", "slimgate_markers=gpu slow timing")
+
+
 def run_pytest(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
-    return pytester.runpytest_inprocess(*QUIET, *options)
+    return pytester.runpytest_inprocess(*QUIET, *MARKERS, *options)
 
 
 @pytest.fixture
@@ -97,7 +100,7 @@ def test_a_case_id_selects_exactly_that_case(pytester: pytest.Pytester, expressi
 
 
 def run_workers(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess(*QUIET, "-n", "1", *options)
+    return pytester.runpytest_subprocess(*QUIET, *MARKERS, "-n", "1", *options)
 
 
 def test_timing_refuses_xdist_and_the_rest_runs(pytester: pytest.Pytester) -> None:

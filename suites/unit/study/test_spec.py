@@ -8,7 +8,7 @@ import pytest
 from slimgate.errors import InputError
 from slimgate.flow import Precision
 from slimgate.study import load_study
-from slimgate.study.spec import golden_folder, studies_folder
+from slimgate.study.spec import GPU_RUNTIMES, golden_folder, studies_folder
 
 MINIMAL = """
 format = "slimgate-study/1"
@@ -109,6 +109,24 @@ def test_golden_is_the_nearest_above_the_study(write, tmp_path):
     assert golden_folder(load_study(path)) == Path("golden")
     (tmp_path / "golden").mkdir()
     assert golden_folder(load_study(path)) == tmp_path / "golden"
+
+
+def test_the_runtimes_that_need_a_gpu_are_those_of_the_registry(write):
+    from slimgate.runtime import RUNTIMES
+
+    assert set(GPU_RUNTIMES) == {name for name, runtime in RUNTIMES.items() if runtime.device == "gpu"}
+    text = MINIMAL.replace('runtimes = ["onnxruntime"]', 'runtimes = ["onnxruntime", "tensorrt-rtx"]', 1)
+    assert {str(case) for case in load_study(write(text)).gpu_cases} == {
+        "mine/fp32@tensorrt-rtx-sm86",
+        "mine/small@tensorrt-rtx-sm89",
+    }
+
+
+def test_a_source_without_a_folder_is_a_file_beside_the_study(write, tmp_path):
+    study = load_study(write(MINIMAL))
+    assert study.resolve("data.yaml:train") == str(tmp_path / "data.yaml:train")
+    assert study.resolve("best.pt") == str(tmp_path / "best.pt")
+    assert study.resolve("fetch:yolov5n.pt") == "fetch:yolov5n.pt"
 
 
 @pytest.mark.parametrize("file", sorted(studies_folder().glob("*.toml")), ids=lambda file: file.stem)
