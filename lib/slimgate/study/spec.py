@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,13 @@ DEVICE = "device"
 
 ENGINE_RUNTIMES = ("tensorrt", "tensorrt-rtx")
 """Runtimes whose artifact is an engine, built ahead of time for one compute capability."""
+
+
+HISTORY_VARIABLE = "SLIMGATE_HISTORY"
+"""Environment variable that names the folder of the history."""
+
+NO_HISTORY = "off"
+"""Its value where none is to be written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,3 +152,18 @@ def golden_folder(study: Study) -> Path:
         if (folder / "golden").is_dir():
             return folder / "golden"
     return Path("golden")
+
+
+def history_folder(study: Study | None = None, given: Path | None = None) -> Path | None:
+    """Return the folder that runs are added to over time, or None where none is wanted.
+
+    The one that is given counts, then ``SLIMGATE_HISTORY`` (``off``: none), then ``.slimgate/history`` beside the
+    study's ``golden`` folder; without a study, in the current folder.
+    """
+    if given is not None:
+        return given
+    named = os.environ.get(HISTORY_VARIABLE, "")
+    if named:
+        return None if named == NO_HISTORY else Path(named)
+    project = golden_folder(study).parent if study is not None else Path()
+    return project / ".slimgate" / "history"
