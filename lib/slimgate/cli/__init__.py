@@ -25,6 +25,8 @@ COMMANDS = (
     "train",
     "report",
     "accept",
+    "history",
+    "compare",
 )
 """Modules of this package, in the order a user meets them."""
 

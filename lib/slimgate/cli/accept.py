@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             expected="a run that holds its floors, or a reason why they may be lower",
             action="mend the model, or say why with --reason",
         )
-    golden = args.golden or _default_golden(str(files.run["study"]["id"]))
+    golden = args.golden or default_golden(str(files.run["study"]["id"]))
     floors = load_floors(
         golden, files.run["study"]["id"], device={measurement.device for measurement in files.measurements}
     )
@@ -188,7 +188,8 @@ def print_floors(files: RunFiles, golden: Path, title: str, measurements: Sequen
         _say(propose_floors(here, today=today))
 
 
-def _default_golden(study_id: str) -> Path:
+def default_golden(study_id: str) -> Path:
+    """Return the ``golden`` folder of a study that is known by its id alone: a built-in one's, else the current one."""
     from slimgate.study import load_study
     from slimgate.study.spec import golden_folder
 

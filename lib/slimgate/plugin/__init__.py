@@ -14,6 +14,7 @@ pytest_plugins = (
     "slimgate.plugin.timing",
     "slimgate.plugin.selection",
     "slimgate.plugin.study",
+    "slimgate.plugin.history",
     "slimgate.plugin.summary",
 )
 
@@ -51,6 +52,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         default=None,
         help="judge by the verdicts of a finished run directory instead of running the study",
+    )
+    group.addoption(
+        "--slimgate-history",
+        metavar="DIR",
+        default=None,
+        help="history that the study's run is added to; 'off' for none (default: SLIMGATE_HISTORY, else "
+        ".slimgate/history beside the study's golden folder)",
     )
     group.addoption("--slimgate-slow", action="store_true", help="run the tests marked slow")
 

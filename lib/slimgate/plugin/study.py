@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slimgate.errors import SlimgateError
+from slimgate.plugin.history import add_to_history
 from slimgate.plugin.tiers import EXTRA_SECONDS
 from slimgate.plugin.timing import is_under_xdist
 
@@ -141,6 +142,7 @@ def _run_once(session: pytest.Session, factory: pytest.TempPathFactory) -> Path:
                     expression=_expression(session, study),
                     timing=not under_xdist,
                 )
+                add_to_history(directory, study, session.config)
             except SlimgateError as error:
                 failure.write_text(str(error), encoding="utf-8")
                 raise

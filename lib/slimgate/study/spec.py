@@ -23,6 +23,8 @@ ENGINE_RUNTIMES = ("tensorrt", "tensorrt-rtx")
 HISTORY_VARIABLE = "SLIMGATE_HISTORY"
 """Environment variable that names the folder of the history."""
 
+_HISTORY = Path(".slimgate", "history")
+
 NO_HISTORY = "off"
 """Its value where none is to be written."""
 
@@ -158,12 +160,14 @@ def history_folder(study: Study | None = None, given: Path | None = None) -> Pat
     """Return the folder that runs are added to over time, or None where none is wanted.
 
     The one that is given counts, then ``SLIMGATE_HISTORY`` (``off``: none), then ``.slimgate/history`` beside the
-    study's ``golden`` folder; without a study, in the current folder.
+    study's ``golden`` folder; without a study, the nearest one above the current folder.
     """
     if given is not None:
         return given
     named = os.environ.get(HISTORY_VARIABLE, "")
     if named:
         return None if named == NO_HISTORY else Path(named)
-    project = golden_folder(study).parent if study is not None else Path()
-    return project / ".slimgate" / "history"
+    if study is not None:
+        return golden_folder(study).parent / _HISTORY
+    here = Path.cwd()
+    return next((one / _HISTORY for one in (here, *here.parents) if (one / _HISTORY).is_dir()), _HISTORY)
