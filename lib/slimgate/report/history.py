@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _BARS = "▁▂▃▄▅▆▇█"
-_MOST_BARS = 40
+_MOST_BARS = 24
 _MOST_STATUSES = 3
 _SHOWN_COMMIT = 10
 
@@ -203,7 +203,12 @@ def _table(columns: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for name in columns:
         right = name in ("cases", "runs", "value", "from", "latest", "change", "red")
-        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=name == "run")
+        table.add_column(
+            name,
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=name in ("run", "started", "over the runs"),
+        )
     return table
 
 

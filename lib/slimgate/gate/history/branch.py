@@ -229,4 +229,5 @@ class _Git:
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:
     lines = done.stderr.decode("utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"exit code {done.returncode}"
+    telling = [line for line in lines if line.lstrip().startswith(("fatal:", "error:", "!"))]
+    return next(iter(telling or lines), f"exit code {done.returncode}").strip()

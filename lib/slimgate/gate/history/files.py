@@ -65,8 +65,7 @@ def append_entry(path: Path, entry: Entry) -> bool:
         InputError: the place cannot be written to, or stays locked.
     """
     with writing(path), locked(path):
-        held = read_held_lines(path) if path.exists() else []
-        if any(line.entry and line.entry.run_id == entry.run_id for line in held):
+        if path.exists() and _holds(_read(path), entry.run_id):
             return False
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
@@ -143,6 +142,13 @@ def _append(descriptor: int, line: bytes) -> None:
         raise
 
 
+def _holds(data: bytes, run_id: str) -> bool:
+    """Return whether a run is in a file; only lines that name it are parsed."""
+    named = [line for line in data.split(b"\n") if run_id.encode("utf-8") in line]
+    lines = (_line(number, line) for number, line in enumerate(named, 1))
+    return any(line.entry is not None and line.entry.run_id == run_id for line in lines)
+
+
 def _split(data: bytes) -> list[Line]:
     return [_line(number, line) for number, line in enumerate(data.split(b"\n"), 1) if line.strip()]
 
@@ -150,7 +156,7 @@ def _split(data: bytes) -> list[Line]:
 def _line(number: int, data: bytes) -> Line:
     try:
         return Line(number=number, data=data, entry=entry_from_json(json.loads(data)))
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return Line(number=number, data=data, complaint="is cut off, or not JSON")
     except UnicodeDecodeError:
         return Line(number=number, data=data, complaint="is not UTF-8")

@@ -110,7 +110,8 @@ def _align(
             break
         fixed.add(left)
     parts = []
-    for lines in (first, second):
+    # What the second has in another order is in its place already.
+    for lines in (first, [line for line in second if _key(line) in fixed or _key(line) not in shared]):
         blocks: list[list[Line]] = [[]]
         for line in lines:
             if _key(line) in fixed:
@@ -159,10 +160,10 @@ def _merge_benchmarks(target: Path, source: Path) -> int:
         present = list(folder.glob("*.json")) if folder.is_dir() else []
         if any(other.read_bytes() == path.read_bytes() for other in present):
             continue
-        name = path.name
-        if (folder / name).exists():
-            taken = [int(other.name[:4]) for other in present if other.name[:4].isdecimal()]
-            name = f"{max(taken, default=0) + 1:04}{path.name[4:]}"
+        taken = [int(other.name[:4]) for other in present if other.name[:4].isdecimal()]
+        number, rest = path.name[:4], path.name[4:]
+        is_free = number.isdecimal() and int(number) not in taken
+        name = path.name if is_free else f"{max(taken, default=0) + 1:04}{rest}"
         with writing(folder / name):
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / name)

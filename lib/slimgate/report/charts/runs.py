@@ -10,7 +10,7 @@ from slimgate.errors import UsageError
 from slimgate.gate.comparison import why_not_comparable
 from slimgate.gate.history import Drift, Entry, Point, list_points
 from slimgate.measure import metric_for
-from slimgate.report.palette import MISSED, Rgb, class_colour
+from slimgate.report.palette import FOUND, MISSED, Rgb, class_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +80,8 @@ def plot_runs(
     panels = figure.subplots(len(series), 1, sharex=True, squeeze=False)[:, 0].tolist()
     for panel, (metric, found) in zip(panels, series.items(), strict=True):
         _draw_panel(panel, metric, found, entries, baseline)
-        _draw_drifts(panel, metric, list(found), drifts, entries)
+        here = [drift for drift in drifts if drift.metric == metric and drift.case in found]
+        _draw_drifts(panel, here, entries, baseline)
     _label_runs(panels[-1], entries)
     figure.suptitle(f"{entries[-1].study} on {entries[-1].device}", fontsize=10)
     handles, labels = _legend(panels)
@@ -155,23 +156,22 @@ def _draw_intervals(
 
 
 def _draw_drifts(
-    panel: Axes, metric: str, cases: Sequence[str], drifts: Sequence[Drift], entries: Sequence[Entry]
+    panel: Axes, drifts: Sequence[Drift], entries: Sequence[Entry], baseline: Entry | None
 ) -> None:
     """Draw the level before and after each drift as a thick, pale line."""
-    places = {entry.run_id: place for place, entry in enumerate(entries)}
-    scale, _ = _SCALES.get(metric_for(metric).unit, (1.0, ""))
+    # The view may begin later than the baseline, and later than the drift.
+    places = {entry.run_id: float(place) for place, entry in enumerate(entries)}
+    first = places.get(baseline.run_id, 0.0) if baseline is not None else 0.0
     for drift in drifts:
-        if drift.metric != metric or drift.case not in cases:
-            continue
-        # The view may begin later than the drift.
-        at = places.get(drift.since.run_id, 0)
-        for level, start, end in ((drift.start, 0.0, at - 0.5), (drift.end, at - 0.5, len(entries) - 1.0)):
+        scale, _ = _SCALES.get(metric_for(drift.metric).unit, (1.0, ""))
+        at = places.get(drift.since.run_id, 0.0) - 0.5
+        for level, start, end in ((drift.start, first, at), (drift.end, at, len(entries) - 1.0)):
             if end > start:
                 panel.hlines(
                     level * scale,
-                    start,
+                    max(start, 0.0),
                     end,
-                    color=_hex(MISSED if drift.worse else (0, 158, 115)),
+                    color=_hex(MISSED if drift.worse else FOUND),
                     linewidth=5,
                     alpha=0.28,
                     label="level before and after a drift",
