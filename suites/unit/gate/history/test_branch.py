@@ -131,7 +131,7 @@ def test_damaged_lines_of_the_branch_are_told_with_its_name_and_kept(
 def test_a_branch_of_code_is_refused(history: History, make_entry: MakeEntry, repository: Path) -> None:
     history.append(make_entry(0))
     before = git(repository, "rev-parse", "main")
-    with pytest.raises(InputError, match="branch 'main': holds other files than a history: README.md"):
+    with pytest.raises(InputError, match=r"branch 'main': holds other files than a history: README\.md"):
         sync_branch(history, "main", repository=repository)
     assert git(repository, "rev-parse", "main") == before
 
@@ -140,7 +140,7 @@ def test_what_git_cannot_do_is_one_message(
     history: History, make_entry: MakeEntry, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history.append(make_entry(0))
-    with pytest.raises(InputError, match="branch 'a..b': is no name for a branch"):
+    with pytest.raises(InputError, match=r"branch 'a\.\.b': is no name for a branch"):
         sync_branch(history, "a..b", repository=repository)
     with pytest.raises(InputError, match="remote 'nowhere': cannot be reached: fatal: 'nowhere' does not"):
         sync_branch(history, BRANCH, repository=repository, remote="nowhere")

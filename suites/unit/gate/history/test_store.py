@@ -184,7 +184,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(history: History, make_entry:
         UsageError, match="neither a run directory nor a run of the history; did you mean '2026"
     ):
         loaded.find(f"x{run_name(1)}")
-    with pytest.raises(UsageError, match="0|neither"):
+    with pytest.raises(UsageError, match="run '': neither a run directory"):
         loaded.find("")
 
 
@@ -283,10 +283,10 @@ def test_eight_writers_and_forty_kills_lose_no_run(
     loaded = history.load()
     kept = [entry.run_id for entry in loaded.entries]
     told = acknowledged(history.folder)
-    assert len(told) > 100, "the writers were killed while they wrote"
+    assert len(told) >= 40, "each was killed after it had written something"
     assert told <= set(kept)
     # A writer may die after its line is whole and before it says so: at most one run each.
     assert len(set(kept) - told) <= 48
     lines = files.read_lines(history.folder / FILE)
-    assert sum(line.entry is None for line in lines) <= 48
+    assert 0 < sum(line.entry is None for line in lines) <= 48, "kills hit the middle of lines"
     assert {line.complaint for line in lines} <= {"", "is cut off, or not JSON"}
