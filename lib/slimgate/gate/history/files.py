@@ -131,8 +131,10 @@ def writing(path: Path) -> Iterator[None]:
 
 def _append(descriptor: int, line: bytes) -> None:
     end = os.fstat(descriptor).st_size
-    if end and os.pread(descriptor, 1, end - 1) != b"\n":
-        line = b"\n" + line
+    if end:
+        os.lseek(descriptor, end - 1, os.SEEK_SET)
+        # Whatever is read, writing goes to the end: the file is open for appending.
+        line = line if os.read(descriptor, 1) == b"\n" else b"\n" + line
     try:
         while line:
             line = line[os.write(descriptor, line) :]

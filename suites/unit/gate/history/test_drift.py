@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 from slimgate.flow import Measurement
-from slimgate.gate.history import Drift, Entry, find_drifts
+from slimgate.gate.history import Drift, Entry, Point, find_drift, find_drifts
 from slimgate.gate.history.drift import fewest_runs, find_changes_in
 
 from fixtures.goldens import INT8, make_measurement
@@ -165,3 +165,41 @@ def test_too_few_runs_are_told(make_entry: MakeEntry) -> None:
     assert (report.drifts, report.too_short, report.fewest) == ((), 1, 9)
     (drift,) = drifts(nights(make_entry, [0.9] * 8 + [0.5]))
     assert drift.runs == 1
+
+
+def first_alarm(entry: Entry, ratios: Sequence[float]) -> int | None:
+    """Return after how many runs a drift for the worse is called, looking after each; None for never."""
+    points = [
+        Point(
+            entry=entry,
+            measurement=make_measurement("latency_ratio_b1", float(ratio), device="cpu:A"),
+            red=False,
+        )
+        for ratio in ratios
+    ]
+    for count in range(fewest_runs(), len(points) + 1):
+        found = find_drift(points[:count])
+        if found is not None and found.worse:
+            return count
+    return None
+
+
+@pytest.mark.slow
+def test_the_error_rates_are_those_of_the_documentation(make_entry: MakeEntry) -> None:
+    entry, chance = make_entry(0), np.random.default_rng(3)
+    quiet = [
+        first_alarm(entry, 0.6 * np.exp(chance.normal(0, noise, 120)))
+        for noise in (0.01, 0.025, 0.05)
+        for _ in range(40)
+    ]
+    assert sum(alarm is not None for alarm in quiet) <= 1
+
+    def after(noise: float, course: np.ndarray, begin: int) -> float:
+        courses = [0.6 * np.exp(chance.normal(0, noise, len(course)) + course) for _ in range(40)]
+        return float(np.percentile([(first_alarm(entry, one) or 999) - begin for one in courses], 90))
+
+    step = (np.arange(100) >= 30).astype(float)
+    assert after(0.025, step * np.log(1.05), 30) <= 20
+    assert after(0.025, step * np.log(1.10), 30) <= 8
+    assert after(0.05, step * np.log(1.10), 30) <= 23
+    assert after(0.025, 0.002 * np.arange(100), 0) <= 50
