@@ -27,6 +27,8 @@ COMMANDS = (
     "report",
     "accept",
     "causes",
+    "history",
+    "compare",
 )
 """Modules of this package, in the order a user meets them."""
 

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
     files = load_run(args.run_dir)
     study = str(files.run["study"]["id"])
-    golden = (args.golden or _default_golden(study)).resolve()
+    golden = (args.golden or default_golden(study)).resolve()
     examined = examine_run(
         files,
         golden,
@@ -135,7 +135,8 @@ def _cases_of(files: RunFiles) -> list[Case] | None:
     return [Case.parse(case) for case in files.run["cases"]] if "cases" in files.run else None
 
 
-def _default_golden(study_id: str) -> Path:
+def default_golden(study_id: str) -> Path:
+    """Return the ``golden`` folder of a study that is known by its id alone: a built-in one's, else the current one."""
     from slimgate.study import load_study
     from slimgate.study.spec import golden_folder
 

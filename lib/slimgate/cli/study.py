@@ -15,6 +15,8 @@ examples:
   slimgate study -k "int8 and not openvino"   a part of it; a part is never complete evidence
   slimgate study --list                       the case ids
 
+Every run is added to a history, a part or a red one marked as such: 'slimgate history' shows it.
+
 A study that was stopped starts again where it was: finished artifacts are kept in the store
 (SLIMGATE_CACHE, else the user's cache folder) under the sha256 of everything that went in.
 
@@ -52,6 +54,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="floors and records (default: golden/ of the study's project)",
     )
     parser.add_argument(
+        "--history",
+        type=Path,
+        metavar="DIR",
+        help="history that the run is added to (default: SLIMGATE_HISTORY, else .slimgate/history of the project)",
+    )
+    parser.add_argument("--no-history", action="store_true", help="add the run to no history")
+    parser.add_argument(
         "--strict-floors", action="store_true", help="a floor that is too low for what was measured is red"
     )
     parser.add_argument("--list", action="store_true", help="list the case ids and stop")
@@ -64,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
     from slimgate.study import load_study
     from slimgate.study.select import select_cases
-    from slimgate.study.spec import golden_folder
+    from slimgate.study.spec import golden_folder, history_folder
 
     study = load_study(args.study)
     console = Console(highlight=False)
@@ -89,7 +98,32 @@ def run(args: argparse.Namespace) -> int:
         )
     render_terminal(finished.directory, console)
     console.print(f"report: {finished.report}", soft_wrap=True, markup=False)
+    history = None if args.no_history else history_folder(study, args.history)
+    if history is not None:
+        add_to_history(finished.directory, history)
+        console.print(f"history: {history}", soft_wrap=True, markup=False)
     return 1 if finished.judgement.is_red(strict_floors=args.strict_floors) else 0
+
+
+def add_to_history(run_dir: Path, folder: Path) -> None:
+    """Add a finished run to a history.
+
+    Raises:
+        InputError: the folder cannot be written to; the run itself is whole.
+    """
+    from slimgate.errors import InputError
+    from slimgate.gate import load_run
+    from slimgate.gate.history import History
+
+    try:
+        History(folder).append(load_run(run_dir))
+    except InputError as error:
+        raise InputError(
+            error.subject,
+            found=f"{error.found}; the run is whole in {run_dir}, and in no history",
+            expected=error.expected,
+            action=f"{error.action}; then 'slimgate history --add {run_dir}'",
+        ) from None
 
 
 @contextmanager

@@ -19,6 +19,7 @@ pytest_plugins = (
     "slimgate.plugin.timing",
     "slimgate.plugin.selection",
     "slimgate.plugin.study",
+    "slimgate.plugin.history",
     "slimgate.plugin.summary",
 )
 
@@ -62,6 +63,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         default=None,
         help="new directory for the study's run and its report (default: in pytest's temporary folder)",
+    )
+    group.addoption(
+        "--slimgate-history",
+        metavar="DIR",
+        default=None,
+        help="history that the study's run is added to; 'off' for none (default: SLIMGATE_HISTORY, else "
+        ".slimgate/history beside the study's golden folder)",
     )
     group.addoption("--slimgate-slow", action="store_true", help="run the tests marked slow")
     parser.addini(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slimgate.errors import SlimgateError
+from slimgate.plugin.history import add_to_history
 from slimgate.plugin.marks import is_meant, is_of_gate
 from slimgate.plugin.minimum import note_execution
 from slimgate.plugin.tiers import EXTRA_SECONDS
@@ -197,6 +198,7 @@ def _run_once(session: pytest.Session, factory: pytest.TempPathFactory) -> Path:
                     timing=not under_xdist and _is_time_asked_for(session),
                 )
                 done.touch()
+                add_to_history(directory, study, session.config)
             except SlimgateError as error:
                 failure.write_text(str(error), encoding="utf-8")
                 raise

@@ -29,8 +29,8 @@ from slimgate.study.broken import score_broken
 from slimgate.study.claims import add_same_network, list_claims
 from slimgate.study.compare import add_score_shift, compare_with_torch
 from slimgate.study.directory import RunWriter
-from slimgate.study.history import compare_widths, key_of_stages, list_stages
 from slimgate.study.measuring import also_record, artifact_record, count_model, list_measurements
+from slimgate.study.origin import compare_widths, key_of_stages, list_stages
 from slimgate.study.pictures import choose_pictures, detections_to_json
 from slimgate.study.prepare import expand_cases, prepare_study
 from slimgate.study.select import select_cases
@@ -206,7 +206,7 @@ class _Flow:
             try:
                 detector = builder.variant(work.spec).detector
                 work.record["model"] = count_model(detector)
-                self.add_history(work, detector)
+                self.add_origin(work, detector)
                 work.artifact = builder.artifact(work.spec, work.runtime)
                 work.record["artifact"] = artifact_record(work.artifact)
                 work.record["lineage"] = [step.to_json() for step in work.artifact.lineage]
@@ -219,7 +219,7 @@ class _Flow:
         add_same_network(self.study, self.works)
         self.progress(BUILD, len(self.works), len(self.works), "")
 
-    def add_history(self, work: CaseWork, detector: Detector) -> None:
+    def add_origin(self, work: CaseWork, detector: Detector) -> None:
         original = self.prepared.builder.detector
         stages = list_stages(detector, original)
         if stages:

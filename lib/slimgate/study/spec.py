@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,14 @@ ENGINE_RUNTIMES = ("tensorrt", "tensorrt-rtx")
 
 GPU_RUNTIMES = ("onnxruntime-cuda", "onnxruntime-tensorrt", *ENGINE_RUNTIMES)
 """Runtimes that need a GPU, told without loading any of them; a test holds them against the registry."""
+
+HISTORY_VARIABLE = "SLIMGATE_HISTORY"
+"""Environment variable that names the folder of the history."""
+
+_HISTORY = Path(".slimgate", "history")
+
+NO_HISTORY = "off"
+"""Its value where none is to be written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,3 +193,20 @@ def list_studies(study: Study, golden: Path) -> set[str]:
         if str(value.get("format", "")).startswith("slimgate-study/") and isinstance(value.get("id"), str):
             ids.add(value["id"])
     return ids
+
+
+def history_folder(study: Study | None = None, given: Path | None = None) -> Path | None:
+    """Return the folder that runs are added to over time, or None where none is wanted.
+
+    The one that is given counts, then ``SLIMGATE_HISTORY`` (``off``: none), then ``.slimgate/history`` beside the
+    study's ``golden`` folder; without a study, the nearest one above the current folder.
+    """
+    if given is not None:
+        return given
+    named = os.environ.get(HISTORY_VARIABLE, "")
+    if named:
+        return None if named == NO_HISTORY else Path(named)
+    if study is not None:
+        return golden_folder(study).parent / _HISTORY
+    here = Path.cwd()
+    return next((one / _HISTORY for one in (here, *here.parents) if (one / _HISTORY).is_dir()), _HISTORY)

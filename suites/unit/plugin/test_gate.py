@@ -250,6 +250,7 @@ def test_benchmarks_carry_the_device_and_the_versions(
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Put a study in place that writes a green run at once, and keep what it was asked for."""
     calls: list[dict[str, Any]] = []
+    monkeypatch.delenv("SLIMGATE_HISTORY", raising=False)
 
     def run_study(study: Study, out: Path, **options: Any) -> None:
         calls.append(options)

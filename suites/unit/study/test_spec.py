@@ -8,7 +8,7 @@ import pytest
 from slimgate.errors import InputError
 from slimgate.flow import Precision
 from slimgate.study import load_study
-from slimgate.study.spec import GPU_RUNTIMES, golden_folder, studies_folder
+from slimgate.study.spec import GPU_RUNTIMES, golden_folder, history_folder, studies_folder
 
 MINIMAL = """
 format = "slimgate-study/1"
@@ -218,3 +218,25 @@ def test_tables_of_the_wrong_kind_are_refused_by_name(write, text, message):
         text += '[[variant]]\nname = "fp32"\nruntimes = ["onnxruntime"]\n'
     with pytest.raises(InputError, match=message):
         load_study(write(text))
+
+
+def test_the_history_lies_beside_the_golden_folder_of_the_project(write, tmp_path, monkeypatch):
+    monkeypatch.delenv("SLIMGATE_HISTORY", raising=False)
+    (tmp_path / "golden").mkdir()
+    study = load_study(write(MINIMAL))
+    assert history_folder(study) == tmp_path / ".slimgate" / "history"
+    monkeypatch.setenv("SLIMGATE_HISTORY", str(tmp_path / "elsewhere"))
+    assert history_folder(study) == tmp_path / "elsewhere"
+    assert history_folder(study, tmp_path / "given") == tmp_path / "given"
+    monkeypatch.setenv("SLIMGATE_HISTORY", "off")
+    assert history_folder(study) is None
+    assert history_folder(study, tmp_path / "given") == tmp_path / "given"
+
+
+def test_without_a_study_the_nearest_history_above_is_meant(tmp_path, monkeypatch):
+    monkeypatch.delenv("SLIMGATE_HISTORY", raising=False)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    assert history_folder() == Path(".slimgate/history")
+    (tmp_path / ".slimgate" / "history").mkdir(parents=True)
+    assert history_folder() == tmp_path / ".slimgate" / "history"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from slimgate.flow import Detector, Family, Step
-from slimgate.study.history import compare_widths, key_of_stages, list_stages
+from slimgate.study.origin import compare_widths, key_of_stages, list_stages
 
 from fixtures.detectors import build_detector
 

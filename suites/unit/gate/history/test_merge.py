@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from slimgate.errors import InputError
+from slimgate.gate.history import Entry, History, merge_history
+
+from fixtures.histories import FILE, run_name, started_at
+
+MakeEntry = Callable[..., Entry]
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> History:
+    return History(tmp_path / "other")
+
+
+def fill(history: History, entries: list[Entry]) -> None:
+    for entry in entries:
+        history.append(entry)
+
+
+def ids(history: History) -> list[str]:
+    return [entry.run_id for entry in history.load().entries]
+
+
+def test_merging_is_a_union_by_run_id_in_the_order_of_the_starts(
+    history: History, other: History, make_entry: MakeEntry
+) -> None:
+    """Two jobs took the same artifact and each added runs of its own."""
+    runs = [make_entry(number) for number in range(7)]
+    fill(history, [runs[0], runs[1], runs[2], runs[5]])
+    fill(other, [runs[0], runs[1], runs[3], runs[4], runs[6]])
+    before = (other.folder / FILE).read_bytes()
+    merged = merge_history(history, other)
+    assert (merged.added, merged.known, merged.complaints) == (3, 2, ())
+    assert ids(history) == [run_name(number) for number in range(7)]
+    assert (other.folder / FILE).read_bytes() == before
+    again = merge_history(history, other)
+    assert (again.added, again.known) == (0, 5)
+    merge_history(other, history)
+    assert (other.folder / FILE).read_bytes() == (history.folder / FILE).read_bytes()
+
+
+def test_a_clock_that_was_set_back_turns_no_order_round(
+    history: History, other: History, make_entry: MakeEntry
+) -> None:
+    jumped = make_entry(2, started=started_at(-300))
+    fill(history, [make_entry(0), make_entry(1), jumped, make_entry(4)])
+    fill(other, [make_entry(3), make_entry(5)])
+    merge_history(history, other)
+    assert ids(history) == [run_name(number) for number in (0, 1, 2, 3, 4, 5)]
+
+
+def test_histories_that_disagree_about_an_order_keep_the_first_ones(
+    history: History, other: History, make_entry: MakeEntry
+) -> None:
+    runs = [make_entry(number) for number in range(3)]
+    fill(history, [runs[1], runs[0]])
+    fill(other, [runs[0], runs[1], runs[2]])
+    merge_history(history, other)
+    assert sorted(ids(history)) == [run_name(number) for number in range(3)]
+    assert ids(history).index(run_name(1)) < ids(history).index(run_name(0))
+
+
+def test_runs_of_another_machine_get_their_own_file(
+    history: History, other: History, make_entry: MakeEntry
+) -> None:
+    fill(history, [make_entry(0)])
+    fill(other, [make_entry(1, device="cpu:B")])
+    merge_history(history, other)
+    assert [path.name for path in history.files()] == ["cpu-amd-epyc-9r14.jsonl", "cpu-b.jsonl"]
+
+
+def test_lines_that_cannot_be_read_are_kept_on_both_sides(
+    history: History, other: History, make_entry: MakeEntry
+) -> None:
+    fill(history, [make_entry(0)])
+    fill(other, [make_entry(1)])
+    for one, text in ((history, b'{"cut'), (other, b'{"format":"slimgate-history/9"}\n')):
+        with (one.folder / FILE).open("ab") as file:
+            file.write(text)
+    merged = merge_history(history, other)
+    (complaint,) = merged.complaints
+    assert complaint.startswith(f"{other.folder / FILE}: line 2 format 'slimgate-history/9'")
+    data = (history.folder / FILE).read_bytes().splitlines()
+    assert (data[1], data[3]) == (b'{"cut', b'{"format":"slimgate-history/9"}')
+    merge_history(history, other)
+    assert (history.folder / FILE).read_bytes().splitlines() == data
+
+
+def test_what_one_history_set_aside_stays_aside(
+    history: History, other: History, make_entry: MakeEntry
+) -> None:
+    for one in (history, other):
+        fill(one, [make_entry(0)])
+        with (one.folder / FILE).open("ab") as file:
+            file.write(b'{"cut')
+    other.set_aside()
+    merge_history(history, other)
+    assert history.load().complaints == ()
+    assert (history.folder / f"{FILE}.damaged").read_bytes() == b'{"cut\n'
+    merge_history(other, history)
+    assert other.load().complaints == ()
+
+
+def test_a_folder_that_is_not_there_is_refused(history: History, other: History) -> None:
+    with pytest.raises(InputError, match="other: no such folder"):
+        merge_history(history, other)
+    assert not history.folder.exists()
+
+
+def test_saved_benchmarks_are_united_and_none_is_overwritten(history: History, other: History) -> None:
+    for one, names in ((history, {"0001_a.json": "1"}), (other, {"0001_a.json": "2", "0002_b.json": "3"})):
+        folder = one.folder / "benchmarks" / "Linux-CPython-3.11-64bit"
+        folder.mkdir(parents=True)
+        for name, text in names.items():
+            (folder / name).write_text(text)
+    assert merge_history(history, other).benchmarks == 2
+    assert merge_history(history, other).benchmarks == 0
+    folder = history.folder / "benchmarks" / "Linux-CPython-3.11-64bit"
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {
+        "0001_a.json": "1",
+        "0002_a.json": "2",
+        "0003_b.json": "3",
+    }
