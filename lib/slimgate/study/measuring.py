@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from slimgate.flow import Artifact, Case, Detector, Json, Measurement
+from slimgate.flow import Artifact, Case, Detector, Difference, Json, Measurement
 from slimgate.measure.metrics import metric_for, name_of_set
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def list_measurements(
         provenance: shared fingerprints of the run and the case.
         device: device key for the times.
     """
-    values = _accuracy_values(record)
+    values: list[tuple[str, float]] = []
     shift = record.get("score_shift", {}).get("mean")
     if shift is not None:
         values.append(("score_shift", shift))
@@ -58,7 +59,8 @@ def list_measurements(
         if "stages" in record
     ]
     timed += [(f"nms_{name}_s", entry["median_s"]) for name, entry in record.get("nms", {}).items()]
-    measurements = [_measurement(case, metric, value, provenance, "any") for metric, value in values]
+    measurements = _accuracies(case, record, provenance)
+    measurements += [_measurement(case, metric, value, provenance, "any") for metric, value in values]
     measurements += [_measurement(case, metric, value, provenance, device) for metric, value in timed]
     for name, other in record.get("also", {}).items():
         of_set = {
@@ -66,10 +68,7 @@ def list_measurements(
             "dataset_sha256": other["dataset"]["sha256"],
             "images": other["dataset"]["images"],
         }
-        measurements += [
-            _measurement(case, name_of_set(metric, name), value, of_set, "any")
-            for metric, value in _accuracy_values(other)
-        ]
+        measurements += _accuracies(case, other, of_set, name)
     for batch, entry in record.get("latency", {}).items():
         measurements.append(
             _latency(case, f"latency_ratio_b{batch.removeprefix('batch')}", entry, provenance, device)
@@ -94,6 +93,33 @@ def _accuracy_values(record: Mapping[str, Any]) -> list[tuple[str, float]]:
         for name, row in confusion.get("per_class", {}).items()
         if row.get("recall") is not None
     ]
+
+
+def _accuracies(
+    case: Case, record: Mapping[str, Any], provenance: Mapping[str, Json], name: str = ""
+) -> list[Measurement]:
+    """Return the accuracies of a case record, or of its part on a further set, with what is known of their noise."""
+    return [
+        dataclasses.replace(
+            _measurement(case, name_of_set(metric, name) if name else metric, value, provenance, "any"),
+            differences=_differences(record, metric),
+        )
+        for metric, value in _accuracy_values(record)
+    ]
+
+
+def _differences(record: Mapping[str, Any], metric: str) -> tuple[Difference, ...]:
+    entries = [(entry, entry["metrics"].get(metric, {})) for entry in record.get("differences", ())]
+    return tuple(
+        Difference(
+            reference=Case.parse(entry["reference"]),
+            value=found["value"],
+            interval=(found["interval"][0], found["interval"][1]),
+            **{key: entry[key] for key in ("confidence", "images", "resamples", "seed")},
+        )
+        for entry, found in entries
+        if "interval" in found
+    )
 
 
 def _artifact_values(record: Mapping[str, Any]) -> list[tuple[str, float]]:

@@ -16,6 +16,7 @@ from slimgate.errors import SlimgateError, UnavailableError, UsageError
 from slimgate.flow import Case, Detector, Json, Measurement, Precision
 from slimgate.gate import CASE_FORMAT, RUN_FORMAT, Judgement, Matrix, judge_run, load_floors, load_records
 from slimgate.study.compare import add_score_shift, compare_with_torch
+from slimgate.study.differences import add_differences
 from slimgate.study.directory import RunWriter
 from slimgate.study.history import compare_widths, key_of_stages, list_stages
 from slimgate.study.measuring import also_record, artifact_record, count_model, list_measurements
@@ -25,7 +26,7 @@ from slimgate.study.select import select_cases
 from slimgate.study.spec import Study
 from slimgate.study.store import Store
 from slimgate.study.timing import measure_latency
-from slimgate.study.work import CaseWork, one_line
+from slimgate.study.work import FIRST_SET, CaseWork, one_line
 
 Progress = Callable[[str, int, int, str], object]
 """Called with the stage's name, how much of it is done, how much there is, and what is being worked on."""
@@ -128,6 +129,7 @@ class _Flow:
             self.build()
         with self.stage(ACCURACY):
             self.measure_accuracy()
+            add_differences(self.study, self.works, floors)
         if self.timing:
             with self.stage(LATENCY):
                 measure_latency(self.prepared, self.works, floors, partial(self.progress, LATENCY))
@@ -151,6 +153,8 @@ class _Flow:
         )
         pictures = self.add_pictures(writer)
         for work in self.works:
+            if work.matches:
+                work.record["matches"] = writer.write_matches(work.case, work.matches)
             writer.write_case(work.case, work.record)
         writer.write_run(self.describe(expression, pictures), measurements, judgement)
         return judgement
@@ -227,7 +231,7 @@ class _Flow:
                     work.record["runner"] = runner.describe()
                     evaluation = evaluate_runner(runner, dataset, protocol, progress=advance)
                     others = {
-                        name: also_record(other, evaluate_runner(runner, other, protocol, progress=advance))
+                        name: evaluate_runner(runner, other, protocol, progress=advance)
                         for name, other in also.items()
                     }
                     work.record["parity"] = compare_with_torch(
@@ -240,9 +244,10 @@ class _Flow:
                 work.fail(error)
                 continue
             work.deployed, work.everything = evaluation.deployed, evaluation.everything
+            work.matches = {name: one.matches for name, one in {FIRST_SET: evaluation, **others}.items()}
             work.record.update(evaluation.to_json())
             if others:
-                work.record["also"] = others
+                work.record["also"] = {name: also_record(also[name], one) for name, one in others.items()}
         add_score_shift(self.study, self.works)
 
     def measure_nms(self) -> None:
