@@ -280,6 +280,7 @@ class Verdict:
         unit: of both.
         message: for people: what, how far off, which golden file, what changed since, how to reproduce it.
         golden: the golden file the floor came from, relative to the project.
+        note: what is questionable about the floor itself, such as that it is finer than the images resolve.
     """
 
     case: Case
@@ -290,3 +291,4 @@ class Verdict:
     unit: str
     message: str
     golden: str = ""
+    note: str = ""

@@ -87,7 +87,7 @@ def _bounds(measurement: Measurement) -> str:
         # What scores nothing is meant to score nothing: the pruning has destroyed it, and that is recorded.
         return (
             f"min = {low:.3f}, slack = {_FRACTION_SLACK}"
-            if low > 0
+            if low > 0 or metric_for(measurement.metric).name == "score_shift"
             else f"max = {max(0.01, value + 0.01):.3f}"
         )
     if is_timed(measurement.metric):

@@ -125,6 +125,7 @@ def judgement_to_json(judgement: Judgement) -> dict[str, Json]:
                 "unit": verdict.unit,
                 "message": verdict.message,
                 "golden": verdict.golden,
+                **({"note": verdict.note} if verdict.note else {}),
             }
             for verdict in judgement.verdicts
         ],
@@ -148,6 +149,7 @@ def judgement_from_json(value: Mapping[str, Json]) -> Judgement:
                 unit=item["unit"],
                 message=item["message"],
                 golden=item["golden"],
+                note=item.get("note", ""),
             )
             for item in value["verdicts"]
         ),

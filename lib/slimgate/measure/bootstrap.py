@@ -19,7 +19,7 @@ SEED = 20261123
 CONFIDENCE = 0.95
 METHOD = "paired percentile bootstrap over images"
 
-FEWEST_IMAGES = 20
+FEWEST_IMAGES = 50
 """A bootstrap of fewer images than this calls its intervals narrower than they are."""
 
 _MOST_UNDEFINED = 0.01

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from slimgate.gate import RunFiles
 from slimgate.report.attribution import UNATTRIBUTED, attribution_table
+from slimgate.report.differences import describe_fine_floors, describe_resolution
 from slimgate.report.overview import Headline, main_table, summarise_run
 from slimgate.report.rows import Row, list_rows
+from slimgate.report.sets import list_sets
 from slimgate.report.slim import slim_table
 from slimgate.report.table import Cell
 
@@ -28,12 +30,19 @@ def print_run(files: RunFiles, console: Console) -> None:
     headline = summarise_run(files, rows)
     _print_table(rows, console)
     _print_slimming(files, rows, console)
+    for name in list_sets(rows):
+        sentence = describe_resolution(rows, name)
+        if sentence:
+            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     _print_headline(headline, console)
     red = files.judgement.red()
     for verdict in red[:_MOST_MESSAGES]:
         console.print(verdict.message, style="red", markup=False, highlight=False, soft_wrap=True)
     if len(red) > _MOST_MESSAGES:
         console.print(f"… and {len(red) - _MOST_MESSAGES} more, in the report", style="red", highlight=False)
+    fine = describe_fine_floors(files)
+    if fine:
+        console.print(fine, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_table(rows: Sequence[Row], console: Console) -> None:
