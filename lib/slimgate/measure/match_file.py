@@ -64,7 +64,7 @@ def read_matches(path: Path) -> dict[str, Matches]:
     if not path.is_file():
         raise _broken(path, "no such file")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stored, np.load(stored, allow_pickle=False) as file:
             header = json.loads(str(file["header"]))
             if header.get("format") != MATCHES_FORMAT:
                 raise _broken(path, f"format {header.get('format')!r}")

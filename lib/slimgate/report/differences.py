@@ -159,7 +159,7 @@ def _change_cell(entry: Mapping[str, Any], metric: str) -> Cell:
     value = entry["metrics"].get(metric, {}).get("value")
     digits = 0 if metric in _COUNTS else 4
     interval = _interval(entry, metric)
-    below = "" if interval is None else show_change_interval(interval, digits)
+    below = "" if interval is None or interval[0] == interval[1] else show_change_interval(interval, digits)
     return number_cell(value, lambda number: show_change(number, digits), below=below)
 
 

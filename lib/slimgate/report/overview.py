@@ -177,7 +177,7 @@ def _with_change(row: Row, reference: Row | None, metric: str, *keys: str) -> Ce
     if value is None or base is None or reference is None or row.is_baseline:
         return number_cell(value, show_fraction)
     interval = find_interval(row, str(reference.case), metric)
-    known = "" if interval is None else f" ({show_change_interval(interval)})"
+    known = "" if interval is None or interval[0] == interval[1] else f" ({show_change_interval(interval)})"
     return number_cell(value, show_fraction, below=show_change(value - base) + known)
 
 

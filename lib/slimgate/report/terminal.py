@@ -33,7 +33,7 @@ def print_run(files: RunFiles, console: Console) -> None:
     for name in list_sets(rows):
         sentence = describe_resolution(rows, name)
         if sentence:
-            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+            console.print(sentence, markup=False, highlight=False)
     _print_headline(headline, console)
     red = files.judgement.red()
     for verdict in red[:_MOST_MESSAGES]:
@@ -42,7 +42,7 @@ def print_run(files: RunFiles, console: Console) -> None:
         console.print(f"… and {len(red) - _MOST_MESSAGES} more, in the report", style="red", highlight=False)
     fine = describe_fine_floors(files)
     if fine:
-        console.print(fine, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        console.print(fine, style="yellow", markup=False, highlight=False)
 
 
 def _print_table(rows: Sequence[Row], console: Console) -> None:

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+from slimgate.detect import Detections, Protocol
+from slimgate.errors import UsageError
+from slimgate.measure import Matches, compare_resampled, match_images, resample_metrics
+from slimgate.measure.bootstrap import FEWEST_IMAGES, draw_copies, measure_resamples
+from slimgate.measure.confusion import count_images
+
+from fixtures.datasets import noisy_detections, peculiar_dataset
+
+DATASET = peculiar_dataset(3, images=60)
+
+
+def match(detections: list[Detections], dataset=DATASET) -> Matches:
+    counts = count_images(dataset, detections, conf=0.5, iou=0.5)
+    return match_images(dataset, detections, counts, Protocol(image_size=320))
+
+
+def weaken(detections: list[Detections]) -> list[Detections]:
+    """Lose every third detection."""
+    return [
+        Detections(*(np.delete(part, slice(None, None, 3), axis=0) for part in vars(one).values()))
+        for one in detections
+    ]
+
+
+FOUND = noisy_detections(DATASET, 3)
+STRONG, WEAK = match(FOUND), match(weaken(FOUND))
+
+
+def test_the_interval_is_scipys_percentile_interval_of_the_same_draws() -> None:
+    ours = compare_resampled(resample_metrics(STRONG, seed=7), resample_metrics(WEAK, seed=7))
+
+    def change(places: np.ndarray, axis: int = -1) -> np.ndarray:
+        rows = np.atleast_2d(places)
+        copies = np.array([np.bincount(row, minlength=len(DATASET)) for row in rows])
+        one, other = measure_resamples(WEAK, copies), measure_resamples(STRONG, copies)
+        return np.array([one[name] - other[name] for name in ("map50_95", "recall", "partial")])
+
+    theirs = scipy.stats.bootstrap(
+        (np.arange(len(DATASET)),), change, n_resamples=1000, method="percentile", vectorized=True, rng=7
+    )
+    for index, name in enumerate(("map50_95", "recall", "partial")):
+        expected = (theirs.confidence_interval.low[index], theirs.confidence_interval.high[index])
+        assert ours.intervals[name] == pytest.approx(expected, abs=1e-12)
+        low, high = ours.intervals[name]
+        assert low < ours.values[name] < high
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_one_nearly() -> None:
+    def interval(seed: int) -> tuple[float, float]:
+        found = compare_resampled(resample_metrics(STRONG, seed=seed), resample_metrics(WEAK, seed=seed))
+        return found.intervals["map50_95"]
+
+    assert interval(1) == interval(1)
+    assert interval(1) != interval(2)
+    assert interval(1) == pytest.approx(interval(2), abs=0.02)
+
+
+def test_pairing_knows_more_than_two_detectors_apart() -> None:
+    strong, weak = resample_metrics(STRONG), resample_metrics(WEAK)
+    low, high = compare_resampled(strong, weak).intervals["map50_95"]
+    apart = np.hypot(*(np.std(one.resampled["map50_95"]) for one in (strong, weak)))
+    assert (high - low) / 2 < 0.8 * 1.96 * apart
+
+
+def test_a_record_says_how_it_was_drawn() -> None:
+    written = compare_resampled(
+        resample_metrics(STRONG, resamples=50, seed=5), resample_metrics(WEAK, resamples=50, seed=5)
+    ).to_json()
+    assert {key: value for key, value in written.items() if key != "metrics"} == {
+        "method": "paired percentile bootstrap over images",
+        "images": 60,
+        "resamples": 50,
+        "seed": 5,
+        "confidence": 0.95,
+    }
+    assert written["metrics"]["map50_95"]["value"] < 0
+    assert len(written["metrics"]["map50_95"]["interval"]) == 2
+    # No object of it exists: neither a difference nor an interval.
+    assert "recall/class 4" not in written["metrics"]
+
+
+def test_too_few_images_give_a_difference_and_no_interval() -> None:
+    dataset = peculiar_dataset(3, images=FEWEST_IMAGES - 1)
+    found = noisy_detections(dataset, 3)
+    few = [resample_metrics(match(one, dataset), resamples=20) for one in (found, weaken(found))]
+    differences = compare_resampled(*few)
+    assert differences.values["map50_95"] < 0
+    assert not differences.intervals
+
+
+def test_a_class_in_too_few_images_has_no_interval_of_its_own() -> None:
+    objects = STRONG.objects.copy()
+    objects[FEWEST_IMAGES - 1 :, 0] = 0
+    strong, weak = (resample_metrics(replace(one, objects=objects), resamples=20) for one in (STRONG, WEAK))
+    assert strong.support["recall/class 0"] < FEWEST_IMAGES
+    differences = compare_resampled(strong, weak)
+    assert "recall/class 0" in differences.values
+    assert "recall/class 0" not in differences.intervals
+    assert "map50_95" in differences.intervals
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"dataset_sha256": "f" * 64}, "dataset_sha256"),
+        ({"protocol": Protocol(image_size=640).to_json()}, "protocol"),
+        ({"class_names": ("a", "b", "c", "d", "e")}, "class_names"),
+    ],
+)
+def test_detectors_on_other_images_or_terms_are_not_compared(change: dict, named: str) -> None:
+    reference = resample_metrics(STRONG, resamples=2)
+    other = resample_metrics(replace(WEAK, **change), resamples=2)
+    with pytest.raises(UsageError, match=f"a reference and a variant with another {named}\n"):
+        compare_resampled(reference, other)
+
+
+def test_other_draws_are_not_compared() -> None:
+    with pytest.raises(UsageError, match="with another resamples, seed\n  expected: the same images, drawn"):
+        compare_resampled(
+            resample_metrics(STRONG, resamples=2, seed=1), resample_metrics(WEAK, resamples=3, seed=2)
+        )
+
+
+def test_draws_are_with_replacement_and_even() -> None:
+    copies = draw_copies(40, resamples=2000, seed=1)
+    assert copies.shape == (2000, 40)
+    assert (copies.sum(axis=1) == 40).all()
+    assert np.mean(copies == 0) == pytest.approx((1 - 1 / 40) ** 40, abs=0.01)
