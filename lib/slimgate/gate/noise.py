@@ -41,18 +41,19 @@ def find_fineness(
     """Return in what a floor is finer than the images resolve, or nothing.
 
     A relative floor is when it allows less than half the interval of the difference that it bounds: a detector
-    that has lost nothing can fail it, and one that has lost more can pass. An absolute floor is when its slack is.
+    that has lost nothing can fail it, and one that has lost more can pass. An absolute floor, which bounds no
+    difference of this run, is when its slack is less than half of what the images resolve.
     """
     difference = _find_difference(measurement, floor)
     if difference is None:
         return ""
     if floor.relative_to is not None and reference is not None:
         allowed = [abs(limit - reference.value) for limit in limits if limit is not None]
-        what = "allows"
+        what, least = "allows", difference.half_width
     else:
         allowed = [] if floor.slack is None else [floor.slack]
-        what = "has a slack of"
-    if not allowed or min(allowed) >= difference.half_width:
+        what, least = "has a slack of", difference.half_width / 2
+    if not allowed or min(allowed) >= least:
         return ""
     return (
         f"this floor is finer than {difference.images} images resolve: it {what} {min(allowed):.2g}, "

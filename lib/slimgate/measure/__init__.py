@@ -1,7 +1,13 @@
 """Numbers about detectors: accuracy, confusion, latency, suppression time, and the machine they come from."""
 
 from slimgate.measure.accuracy import COCO_NUMBERS, CocoResult, evaluate_coco
-from slimgate.measure.bootstrap import Differences, Resampled, compare_resampled, resample_metrics
+from slimgate.measure.bootstrap import (
+    Differences,
+    Resampled,
+    compare_resampled,
+    compare_scores,
+    resample_metrics,
+)
 from slimgate.measure.confusion import ClassCounts, Confusion, confusion_at
 from slimgate.measure.curves import CONFIDENCES, ConfidenceCurves, confidence_curves, curves_protocol
 from slimgate.measure.environment import device_key, environment
@@ -43,6 +49,7 @@ __all__ = [
     "StageTimes",
     "compare_predictions",
     "compare_resampled",
+    "compare_scores",
     "confidence_curves",
     "confusion_at",
     "control",

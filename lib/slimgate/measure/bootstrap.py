@@ -13,6 +13,7 @@ from slimgate.errors import UsageError, name_offenders
 from slimgate.flow import Json
 from slimgate.measure.confusion import COUNTED
 from slimgate.measure.matches import Matches
+from slimgate.measure.parity import ScoreShift
 
 RESAMPLES = 1000
 SEED = 20261123
@@ -143,17 +144,15 @@ def compare_resampled(
             action="evaluate both on the same dataset with the same settings",
         )
     values, intervals = {}, {}
-    tails = ((1 - confidence) / 2, (1 + confidence) / 2)
     for name, measured in variant.measured.items():
         value = measured - reference.measured[name]
         if np.isnan(value):
             continue
         values[name] = value
         drawn = variant.resampled[name] - reference.resampled[name]
-        exists = ~np.isnan(drawn)
-        if variant.support[name] >= FEWEST_IMAGES and exists.mean() >= 1 - _MOST_UNDEFINED:
-            low, high = np.quantile(drawn[exists], tails).tolist()
-            intervals[name] = (low, high)
+        interval = _percentile_interval(drawn, variant.support[name], confidence)
+        if interval is not None:
+            intervals[name] = interval
     return Differences(
         values=values,
         intervals=intervals,
@@ -162,6 +161,37 @@ def compare_resampled(
         seed=variant.seed,
         confidence=confidence,
     )
+
+
+def compare_scores(shift: ScoreShift, *, resamples: int = RESAMPLES, seed: int = SEED) -> Differences:
+    """Return the mean shift of the scores as a difference, in draws of the same images.
+
+    Args:
+        shift: of a variant's scores against a reference's.
+        resamples: how often the images are drawn, with replacement.
+        seed: of the draws.
+    """
+    copies = draw_copies(len(shift.sums), resamples=resamples, seed=seed)
+    drawn = _share(copies @ shift.sums, (copies @ shift.counts).astype(np.float64))
+    interval = _percentile_interval(drawn, int((shift.counts > 0).sum()), CONFIDENCE)
+    return Differences(
+        values={} if shift.mean is None else {"score_shift": shift.mean},
+        intervals={} if interval is None else {"score_shift": interval},
+        images=len(shift.sums),
+        resamples=resamples,
+        seed=seed,
+        confidence=CONFIDENCE,
+    )
+
+
+def _percentile_interval(
+    drawn: npt.NDArray[np.float64], support: int, confidence: float
+) -> tuple[float, float] | None:
+    exists = ~np.isnan(drawn)
+    if support < FEWEST_IMAGES or exists.mean() < 1 - _MOST_UNDEFINED:
+        return None
+    low, high = np.quantile(drawn[exists], ((1 - confidence) / 2, (1 + confidence) / 2)).tolist()
+    return low, high
 
 
 def draw_copies(images: int, *, resamples: int, seed: int) -> npt.NDArray[np.int64]:

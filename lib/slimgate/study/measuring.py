@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from slimgate.flow import Artifact, Case, Detector, Difference, Json, Measurement
@@ -44,9 +44,6 @@ def list_measurements(
         device: device key for the times.
     """
     values: list[tuple[str, float]] = []
-    shift = record.get("score_shift", {}).get("mean")
-    if shift is not None:
-        values.append(("score_shift", shift))
     parity = record.get("parity", {})
     values += [(metric, parity[name]) for metric, name in _PARITY_METRICS if name in parity]
     model = record.get("model", {})
@@ -59,7 +56,7 @@ def list_measurements(
         if "stages" in record
     ]
     timed += [(f"nms_{name}_s", entry["median_s"]) for name, entry in record.get("nms", {}).items()]
-    measurements = _accuracies(case, record, provenance)
+    measurements = _accuracies(case, record, provenance) + _score_shifts(case, record, provenance)
     measurements += [_measurement(case, metric, value, provenance, "any") for metric, value in values]
     measurements += [_measurement(case, metric, value, provenance, device) for metric, value in timed]
     for name, other in record.get("also", {}).items():
@@ -102,14 +99,24 @@ def _accuracies(
     return [
         dataclasses.replace(
             _measurement(case, name_of_set(metric, name) if name else metric, value, provenance, "any"),
-            differences=_differences(record, metric),
+            differences=_differences(record.get("differences", ()), metric),
         )
         for metric, value in _accuracy_values(record)
     ]
 
 
-def _differences(record: Mapping[str, Any], metric: str) -> tuple[Difference, ...]:
-    entries = [(entry, entry["metrics"].get(metric, {})) for entry in record.get("differences", ())]
+def _score_shifts(case: Case, record: Mapping[str, Any], provenance: Mapping[str, Json]) -> list[Measurement]:
+    shift = record.get("score_shift", {})
+    if "mean" not in shift:
+        return []
+    entry = {"reference": shift["reference"], **shift["difference"]} if "difference" in shift else None
+    measurement = _measurement(case, "score_shift", shift["mean"], provenance, "any")
+    known = _differences([entry] if entry else [], "score_shift")
+    return [dataclasses.replace(measurement, differences=known)]
+
+
+def _differences(listed: Sequence[Mapping[str, Any]], metric: str) -> tuple[Difference, ...]:
+    entries = [(entry, entry["metrics"].get(metric, {})) for entry in listed]
     return tuple(
         Difference(
             reference=Case.parse(entry["reference"]),

@@ -110,7 +110,7 @@ def test_a_relative_floor_that_is_finer_than_the_images_is_named(
 
 
 def test_the_slack_of_an_absolute_floor_is_held_against_what_the_images_resolve() -> None:
-    coarse, fine = make_floor(min=0.895, slack=0.01), make_floor(min=0.895, slack=0.001)
+    coarse, fine = make_floor(min=0.895, slack=0.002), make_floor(min=0.895, slack=0.001)
     assert judged(coarse, 0.8955, 0.004).note == ""
     assert judged(fine, 0.8955, 0.004).note == (
         "this floor is finer than 500 images resolve: it has a slack of 0.001, "

@@ -7,7 +7,14 @@ import pytest
 import scipy.stats
 from slimgate.detect import Detections, Protocol
 from slimgate.errors import UsageError
-from slimgate.measure import Matches, compare_resampled, match_images, resample_metrics
+from slimgate.measure import (
+    Matches,
+    compare_resampled,
+    compare_scores,
+    match_images,
+    resample_metrics,
+    score_shift,
+)
 from slimgate.measure.bootstrap import FEWEST_IMAGES, draw_copies, measure_resamples
 from slimgate.measure.confusion import count_images
 
@@ -133,3 +140,22 @@ def test_draws_are_with_replacement_and_even() -> None:
     assert copies.shape == (2000, 40)
     assert (copies.sum(axis=1) == 40).all()
     assert np.mean(copies == 0) == pytest.approx((1 - 1 / 40) ** 40, abs=0.01)
+
+
+def test_the_mean_shift_of_scores_has_an_interval_of_the_same_kind() -> None:
+    lower = [replace(one, scores=one.scores * np.float32(0.9)) for one in FOUND]
+    shift = score_shift(FOUND, lower)
+    assert shift.mean is not None
+    assert shift.sums.sum() / shift.counts.sum() == pytest.approx(shift.mean)
+    assert shift.counts.sum() == shift.matched
+    found = compare_scores(shift)
+    low, high = found.intervals["score_shift"]
+    assert low < found.values["score_shift"] == shift.mean < high < 0
+    same = compare_scores(score_shift(FOUND, FOUND))
+    assert (same.values, same.intervals) == ({"score_shift": 0.0}, {"score_shift": (0.0, 0.0)})
+
+
+def test_scores_that_nothing_matches_have_no_shift() -> None:
+    nothing = [one.above(2.0) for one in FOUND]
+    found = compare_scores(score_shift(nothing, FOUND), resamples=5)
+    assert (found.values, found.intervals) == ({}, {})

@@ -9,6 +9,8 @@ from rich.console import Console
 from slimgate.flow import Status
 from slimgate.gate import load_run
 from slimgate.report import write_report
+from slimgate.report.accuracy import totals_table
+from slimgate.report.attribution import attribution_table
 from slimgate.report.differences import (
     describe_fine_floors,
     describe_resolution,
@@ -161,3 +163,32 @@ def test_a_difference_without_an_interval_is_too_few_images(run_draft: RunDraft,
 )
 def test_points(value: float | None, text: str) -> None:
     assert show_points(value) == text
+
+
+def test_the_score_shift_has_its_interval_below(run_draft: RunDraft, tmp_path: Path) -> None:
+    run_draft.cases[INT8]["score_shift"] = {
+        "reference": BASELINE,
+        "mean": -0.002,
+        "difference": {"metrics": {"score_shift": {"value": -0.002, "interval": [-0.003, -0.001]}}},
+    }
+    table = totals_table(rows_of(run_draft, tmp_path / "run"))
+    assert table is not None
+    cells = {row[0].text: row[-1] for row in table.rows}
+    assert (cells["int8@onnxruntime"].text, cells["int8@onnxruntime"].below) == (
+        "−0.0020",
+        "−0.0030 to −0.0010",
+    )
+    assert (cells["fp32@torch"].text, cells["fp32@torch"].below) == ("–", "")
+
+
+def test_a_gain_over_a_control_has_its_interval_below(slim_draft: RunDraft, tmp_path: Path) -> None:
+    rows = rows_of(slim_draft, tmp_path / "run")
+    table = attribution_table(slim_draft.run, rows)
+    assert table is not None
+    row, name = next((row, row.record["controls"]["dense"]) for row in rows if row.record.get("controls"))
+    control = f"{row.case.study}/{name}@{row.case.runtime}"
+    slim_draft.cases[str(row.case)]["differences"] = [entry(0.002, 0.01) | {"reference": control}]
+    table = attribution_table(slim_draft.run, rows_of(slim_draft, tmp_path / "again"))
+    assert table is not None
+    gains = {cells[1].text: cells[4].below for cells in table.rows if cells[0].text == row.name}
+    assert gains[name] == "+0.0080 to +0.0120"

@@ -20,6 +20,7 @@ from slimgate.measure import (
     write_matches,
 )
 from slimgate.measure.confusion import count_images
+from slimgate.study.compare import add_score_shift
 from slimgate.study.differences import add_differences
 from slimgate.study.measuring import list_measurements
 from slimgate.study.spec import Study, VariantSpec
@@ -147,6 +148,21 @@ def test_a_measurement_carries_them_and_no_interval_of_its_own(works) -> None:
     assert (first.images, first.resamples, first.confidence) == (50, 1000, 0.95)
     assert found["partial"].differences[0].value == int(found["partial"].differences[0].value)
     assert found["map50_95"].interval is None
+
+
+def test_the_shift_of_scores_carries_its_own(works) -> None:
+    works[0].everything = noisy_detections(DATASET, 1)
+    works[2].everything = [
+        dataclasses.replace(one, scores=one.scores * np.float32(0.9)) for one in works[0].everything
+    ]
+    add_score_shift(STUDY, works)
+    record = works[2].record
+    [shift] = list_measurements(works[2].case, record, artifact=None, provenance={}, device="any")
+    assert shift.metric == "score_shift"
+    [known] = shift.differences
+    assert known.value == shift.value == record["score_shift"]["mean"]
+    assert known.interval[0] < shift.value < known.interval[1]
+    assert str(known.reference) == "codes/fp32@onnxruntime"
 
 
 def test_the_stored_file_gives_the_same_differences_without_a_network(works, tmp_path: Path) -> None:
