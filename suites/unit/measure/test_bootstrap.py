@@ -159,3 +159,21 @@ def test_scores_that_nothing_matches_have_no_shift() -> None:
     nothing = [one.above(2.0) for one in FOUND]
     found = compare_scores(score_shift(nothing, FOUND), resamples=5)
     assert (found.values, found.intervals) == ({}, {})
+
+
+def test_the_interval_holds_the_true_difference_about_as_often_as_it_says() -> None:
+    # The images are taken as all there are: what they show is the truth, and a sample of them knows less.
+    rng = np.random.default_rng(11)
+    count, draws, trials = len(DATASET), 150, 80
+    everything = np.ones((1, count), dtype=np.int64)
+
+    def change(copies: np.ndarray) -> np.ndarray:
+        return measure_resamples(WEAK, copies)["map50_95"] - measure_resamples(STRONG, copies)["map50_95"]
+
+    truth = change(everything)[0]
+    samples = [rng.integers(0, count, count) for _ in range(trials)]
+    places = np.concatenate([sample[rng.integers(0, count, (draws, count))] for sample in samples])
+    copies = np.array([np.bincount(row, minlength=count) for row in places])
+    ends = np.quantile(change(copies).reshape(trials, draws), [0.025, 0.975], axis=1)
+    held = np.mean((ends[0] <= truth) & (truth <= ends[1]))
+    assert 0.85 <= held <= 0.99
