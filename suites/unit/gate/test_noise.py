@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from slimgate.flow import Case, Difference, Measurement, Status, Verdict
-from slimgate.gate import Floor, Judgement, judge, propose_floor
+from slimgate.gate import Acceptance, Floor, Judgement, judge, load_records, propose_floor, write_records
 from slimgate.gate.serialise import (
     judgement_from_json,
     judgement_to_json,
@@ -211,6 +211,15 @@ def test_differences_and_notes_survive_the_files(tmp_path: Path) -> None:
     verdict = dataclasses.replace(judged(DROP, 0.9, 0.01), note="finer than the images")
     judgement = Judgement(verdicts=(verdict, dataclasses.replace(verdict, note="")))
     assert judgement_from_json(judgement_to_json(judgement)) == judgement
+
+
+def test_a_record_keeps_the_value_and_not_what_other_cases_of_its_run_were(tmp_path: Path) -> None:
+    measurement = make_measurement(value=0.89, differences=(difference(-0.01, 0.02),))
+    acceptance = Acceptance(run_id="one", started="2026-11-20T08:00:00Z", git_commit="fedcba")
+    write_records([measurement], acceptance, tmp_path)
+    record = load_records(tmp_path, "codes", device="any").find(INT8, "map50_95", "any")
+    assert record is not None
+    assert record.measurement == dataclasses.replace(measurement, differences=())
 
 
 def test_a_measurement_finds_its_difference_by_case() -> None:
