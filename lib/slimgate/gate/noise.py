@@ -21,9 +21,13 @@ def describe_noise(
     difference = _find_difference(measurement, floor)
     if difference is None:
         return ""
+    value, low, high = (
+        f"{number:+g}" if measurement.unit == "count" else f"{number:+.4f}"
+        for number in (difference.value, *difference.interval)
+    )
     known = (
-        f"{difference.value:+.4g} to {difference.reference}, {difference.confidence:.0%} interval "
-        f"{difference.interval[0]:+.4g} to {difference.interval[1]:+.4g} on {difference.images} images"
+        f"{value} to {difference.reference}, {difference.confidence:.0%} interval {low} to {high} "
+        f"on {difference.images} images"
     )
     if floor.relative_to is not None and reference is not None:
         return f"{known}: {_judge_change(difference, limits, reference.value)}"

@@ -76,7 +76,14 @@ def test_a_drop_is_held_against_what_is_allowed_and_against_none(
 
 def test_the_difference_is_shown_with_its_interval() -> None:
     assert line(judged(DROP, 0.894, 0.004), "noise").startswith(
-        "-0.006 to codes/fp32@onnxruntime, 95% interval -0.01 to -0.002 on 500 images: "
+        "-0.0060 to codes/fp32@onnxruntime, 95% interval -0.0100 to -0.0020 on 500 images: "
+    )
+
+
+def test_counts_are_shown_as_counts() -> None:
+    floor = make_floor("partial", relative_to=FP32, max_rise=3)
+    assert line(judged(floor, 11, 2.5, 6), "noise").startswith(
+        "+5 to codes/fp32@onnxruntime, 95% interval +2.5"
     )
 
 
