@@ -75,6 +75,8 @@ def _find_difference(measurement: Measurement, floor: Floor) -> Difference | Non
 def _judge_change(difference: Difference, limits: Limits, reference: float) -> str:
     """Return whether a change and its excess over what is allowed are beyond the noise."""
     low, high = difference.interval
+    if low == high == 0:
+        return "no image changes it"
     least, most = (None if limit is None else limit - reference for limit in limits)
     if least is not None and difference.value < least:
         return _judge_excess("drop", -high, -least)

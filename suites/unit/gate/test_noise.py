@@ -80,6 +80,12 @@ def test_the_difference_is_shown_with_its_interval() -> None:
     )
 
 
+def test_detectors_that_no_image_tells_apart_are_not_called_noisy() -> None:
+    verdict = judged(DROP, 0.9, 0.0)
+    assert line(verdict, "noise").endswith("on 500 images: no image changes it")
+    assert verdict.note == ""
+
+
 def test_counts_are_shown_as_counts() -> None:
     floor = make_floor("partial", relative_to=FP32, max_rise=3)
     assert line(judged(floor, 11, 2.5, 6), "noise").startswith(
