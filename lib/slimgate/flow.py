@@ -200,6 +200,35 @@ class Case:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How far a metric is from the same metric of another case on the same images, and how well that is known.
+
+    Attributes:
+        reference: the other case.
+        value: the metric minus the reference's, in the metric's unit.
+        interval: of ``value``, from a paired bootstrap over the images: what other images of this kind might
+            have shown.
+        confidence: of the interval, such as 0.95.
+        images: how many images there were to draw from.
+        resamples: how often they were drawn.
+        seed: of the draws; the same for every case of a run.
+    """
+
+    reference: Case
+    value: float
+    interval: tuple[float, float]
+    confidence: float
+    images: int
+    resamples: int
+    seed: int
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval: what the images resolve between two detectors such as these."""
+        return (self.interval[1] - self.interval[0]) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """One metric of one case, with everything needed to trust or refuse it.
 
@@ -208,7 +237,7 @@ class Measurement:
         metric: its name in ``slimgate.measure.METRICS``: ``map50_95``, ``recall/qrcode``, ``size_bytes``, ...
         value: in ``unit``; NaN is representable and is judged INVALID.
         unit: ``fraction`` (0..1), ``bytes``, ``seconds``, ``ratio``, ``count`` or ``flops``.
-        interval: confidence interval of ``value``, when it has one.
+        interval: confidence interval of ``value``, when measuring again gives another value (times).
         confidence: of the interval, such as 0.95.
         samples: the raw samples behind the value (log ratios, seconds), when kept.
         provenance: fingerprints of what was measured: ``weights_sha256``, ``artifact_sha256``,
@@ -216,6 +245,8 @@ class Measurement:
         device: exact device key for times (``cpu:AMD EPYC 9R14`` or ``gpu:NVIDIA H100 driver 570``), else ``any``.
         valid: false when the measurement itself says it cannot be judged (A/A control off, wrong provider).
         why_invalid: the reason, when not valid.
+        differences: to other cases of the run, that of the study's reference first; accuracies have them. A value
+            on given images is exact, so these are not its interval: they say what the images can tell apart.
     """
 
     case: Case
@@ -229,6 +260,11 @@ class Measurement:
     device: str = "any"
     valid: bool = True
     why_invalid: str = ""
+    differences: tuple[Difference, ...] = ()
+
+    def difference_to(self, reference: Case) -> Difference | None:
+        """Return the difference to another case, where it is known."""
+        return next((one for one in self.differences if one.reference == reference), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +280,7 @@ class Verdict:
         unit: of both.
         message: for people: what, how far off, which golden file, what changed since, how to reproduce it.
         golden: the golden file the floor came from, relative to the project.
+        note: what is questionable about the floor itself, such as that it is finer than the images resolve.
         waived: who tolerates it, until when, and where that is written; empty: nobody does. The status stays
             what it is.
     """
@@ -256,6 +293,7 @@ class Verdict:
     unit: str
     message: str
     golden: str = ""
+    note: str = ""
     waived: str = ""
 
     @property

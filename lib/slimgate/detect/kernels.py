@@ -13,7 +13,8 @@ import numba
 import numpy as np
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that is compiled when it is first called, and kept on disk where there is room."""
     # error_model: two boxes without area give 0/0 = NaN, which suppresses nothing, as in torchvision.
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
@@ -24,7 +25,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return kernel
 
 
-@_compiled
+@compiled
 def pick_all(scores: Any, conf: Any) -> Any:
     """Return anchors, classes and values of every score above ``conf``, and how many scores are NaN.
 
@@ -63,7 +64,7 @@ def pick_all(scores: Any, conf: Any) -> Any:
     return anchors, classes, values, broken
 
 
-@_compiled
+@compiled
 def pick_best(scores: Any, conf: Any) -> Any:
     """Return anchors, classes and values of each anchor's best class, if above ``conf``, and the NaN count.
 
@@ -95,7 +96,7 @@ def pick_best(scores: Any, conf: Any) -> Any:
     return anchors, best[anchors], top[anchors], broken
 
 
-@_compiled
+@compiled
 def suppress(boxes: Any, classes: Any, order: Any, iou: float, max_det: int) -> Any:
     """Return the kept indices among candidates visited in ``order``, at most ``max_det``.
 

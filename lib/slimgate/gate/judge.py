@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from slimgate.flow import Measurement, Status, Verdict
 from slimgate.gate.floors import Floor, runtime_major
 from slimgate.gate.message import compose_message
+from slimgate.gate.noise import find_fineness
 from slimgate.gate.provenance import find_mismatches
 from slimgate.gate.records import Record
 from slimgate.measure import metric_for
@@ -34,7 +35,8 @@ def judge(
 
     A value with an interval passes or fails when the interval lies wholly on one side of the bound; else it
     is INCONCLUSIVE. (Against a relative floor the value itself counts: its interval is not that of the
-    difference.) Whatever cannot be compared is INVALID.
+    difference.) An accuracy has no such interval: on given images it is exact. How well its differences are known
+    is said in the message and changes no verdict. Whatever cannot be compared is INVALID.
 
     Args:
         measurement: what was measured.
@@ -52,6 +54,7 @@ def judge(
         causes = _find_reference_causes(measurement, floor, reference)
         limits = _limits_from_reference(floor, reference) if reference and not causes else limits
     status = Status.INVALID if causes else _compare(measurement, floor, limits)
+    bounds = (limits.low, limits.high)
     return Verdict(
         case=measurement.case,
         metric=measurement.metric,
@@ -64,12 +67,13 @@ def judge(
             measurement,
             floor,
             record=record,
-            limits=(limits.low, limits.high),
+            limits=bounds,
             reference=reference,
             causes=causes,
             reproduce=reproduce,
         ),
         golden=floor.where,
+        note="" if causes else find_fineness(measurement, floor, limits=bounds, reference=reference),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from slimgate.errors import name_offenders
 from slimgate.flow import Case, Measurement, Status
 from slimgate.gate.floors import Floor
+from slimgate.gate.noise import describe_noise, find_fineness
 from slimgate.gate.provenance import find_changes
 from slimgate.gate.records import Record
 
@@ -35,6 +36,9 @@ def compose_message(
         lines.append(_line("reference", f"{floor.relative_to} {show_number(reference.value, unit)}"))
     if not causes:
         lines.append(_line("difference", _describe_difference(measurement.value, limits, unit)))
+        noise = describe_noise(measurement, floor, limits=limits, reference=reference)
+        fineness = find_fineness(measurement, floor, limits=limits, reference=reference)
+        lines += [_line(label, text) for label, text in (("noise", noise), ("note", fineness)) if text]
     if status is Status.STALE:
         lines.append(
             _line("stale", f"better than the floor by more than its slack {floor.slack:g}: tighten it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -123,7 +124,8 @@ def write_records(measurements: Sequence[Measurement], accepted: Acceptance, gol
             "format": RECORD_FORMAT,
             "device": device,
             "accepted": accepted.to_json(),
-            **case_block_to_json(list(group)),
+            # A difference is to another case of that run, which no record holds.
+            **case_block_to_json([dataclasses.replace(one, differences=()) for one in group]),
         }
         paths.append(write_json(path, value))
     return paths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slimgate.errors import InputError
-from slimgate.flow import Case, Json, Measurement, Status, Verdict
+from slimgate.flow import Case, Difference, Json, Measurement, Status, Verdict
 from slimgate.gate.jsonfile import read_json, write_json
 from slimgate.gate.judgement import Finding, Judgement, NotProven
 
@@ -125,6 +126,7 @@ def judgement_to_json(judgement: Judgement) -> dict[str, Json]:
                 "message": verdict.message,
                 "golden": verdict.golden,
                 **({"waived": verdict.waived} if verdict.waived else {}),
+                **({"note": verdict.note} if verdict.note else {}),
             }
             for verdict in judgement.verdicts
         ],
@@ -158,6 +160,7 @@ def judgement_from_json(value: Mapping[str, Json]) -> Judgement:
                 message=item["message"],
                 golden=item["golden"],
                 waived=item.get("waived", ""),
+                note=item.get("note", ""),
             )
             for item in value["verdicts"]
         ),
@@ -195,6 +198,8 @@ def _measurement_to_json(measurement: Measurement, shared: Mapping[str, Json]) -
         value["confidence"] = measurement.confidence
     if measurement.samples:
         value["samples"] = [_number_to_json(sample) for sample in measurement.samples]
+    if measurement.differences:
+        value["differences"] = [_difference_to_json(one) for one in measurement.differences]
     if own:
         value["provenance"] = own
     if not measurement.valid:
@@ -217,6 +222,27 @@ def _measurement_from_json(value: Mapping[str, Json], case: Case, shared: Mappin
         device=value["device"],
         valid="why_invalid" not in value,
         why_invalid=value.get("why_invalid", ""),
+        differences=tuple(_difference_from_json(one) for one in value.get("differences", ())),
+    )
+
+
+def _difference_to_json(difference: Difference) -> dict[str, Json]:
+    return {
+        **dataclasses.asdict(difference),
+        "reference": str(difference.reference),
+        "interval": list(difference.interval),
+    }
+
+
+def _difference_from_json(value: Mapping[str, Json]) -> Difference:
+    return Difference(
+        reference=Case.parse(value["reference"]),
+        value=float(value["value"]),
+        interval=(float(value["interval"][0]), float(value["interval"][1])),
+        confidence=float(value["confidence"]),
+        images=int(value["images"]),
+        resamples=int(value["resamples"]),
+        seed=int(value["seed"]),
     )
 
 

@@ -1,10 +1,19 @@
 """Numbers about detectors: accuracy, confusion, latency, suppression time, and the machine they come from."""
 
 from slimgate.measure.accuracy import COCO_NUMBERS, CocoResult, evaluate_coco
+from slimgate.measure.bootstrap import (
+    Differences,
+    Resampled,
+    compare_resampled,
+    compare_scores,
+    resample_metrics,
+)
 from slimgate.measure.confusion import ClassCounts, Confusion, confusion_at
 from slimgate.measure.curves import CONFIDENCES, ConfidenceCurves, confidence_curves, curves_protocol
 from slimgate.measure.environment import device_key, environment
 from slimgate.measure.evaluate import Evaluation, evaluate_runner
+from slimgate.measure.match_file import read_matches, write_matches
+from slimgate.measure.matches import Matches, match_images
 from slimgate.measure.metrics import METRICS, Metric, is_metric, metric_for
 from slimgate.measure.nms_time import CANDIDATE_SETS, NmsTime, measure_nms, stored_candidates
 from slimgate.measure.pairs import PairResult, control, measure_pairs, refuse_workers
@@ -27,15 +36,20 @@ __all__ = [
     "CocoResult",
     "ConfidenceCurves",
     "Confusion",
+    "Differences",
     "Evaluation",
+    "Matches",
     "Metric",
     "NmsTime",
     "OutputParity",
     "PairResult",
     "Prediction",
+    "Resampled",
     "ScoreShift",
     "StageTimes",
     "compare_predictions",
+    "compare_resampled",
+    "compare_scores",
     "confidence_curves",
     "confusion_at",
     "control",
@@ -46,15 +60,19 @@ __all__ = [
     "evaluate_runner",
     "is_metric",
     "iterate_predictions",
+    "match_images",
     "measure_nms",
     "measure_pairs",
     "measure_stages",
     "metric_for",
     "predict_dataset",
     "predict_protocols",
+    "read_matches",
     "refuse_workers",
+    "resample_metrics",
     "score_shift",
     "stored_candidates",
     "summarise_stages",
     "warm_up",
+    "write_matches",
 ]

@@ -84,14 +84,7 @@ def evaluate_coco(dataset: Dataset, detections: Sequence[Detections]) -> CocoRes
     Raises:
         InputError: not one entry per image, or a box or score that is not finite.
     """
-    import hotcoco
-
-    require_aligned(dataset, detections)
-    truth = dataset.to_coco()
-    ground = hotcoco.COCO(truth)
-    rows = coco_rows(dataset, detections)
-    found = ground.load_res(rows) if len(rows) else hotcoco.COCO({**truth, "annotations": []})
-    evaluation = hotcoco.COCOeval(ground, found, "bbox")
+    evaluation = open_evaluation(dataset, detections)
     evaluation.evaluate()
     evaluation.accumulate()
     table: Any = evaluation.eval
@@ -108,6 +101,22 @@ def evaluate_coco(dataset: Dataset, detections: Sequence[Detections]) -> CocoRes
         },
         images=len(dataset),
     )
+
+
+def open_evaluation(dataset: Dataset, detections: Sequence[Detections]) -> Any:
+    """Return hotcoco's evaluation of detections, not yet run.
+
+    Raises:
+        InputError: not one entry per image, or a box or score that is not finite.
+    """
+    import hotcoco
+
+    require_aligned(dataset, detections)
+    truth = dataset.to_coco()
+    ground = hotcoco.COCO(truth)
+    rows = coco_rows(dataset, detections)
+    found = ground.load_res(rows) if len(rows) else hotcoco.COCO({**truth, "annotations": []})
+    return hotcoco.COCOeval(ground, found, "bbox")
 
 
 def require_aligned(dataset: Dataset, detections: Sequence[Detections]) -> None:

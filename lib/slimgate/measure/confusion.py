@@ -19,6 +19,9 @@ PARTIAL_MIN_IOU = 0.1
 PARTIAL_MAX_COVERAGE = 0.8
 """Below this share of its area covered, an object is not wholly in the box."""
 
+COUNTED = ("instances", "tp", "fp", "misses", "partial")
+"""What is counted image by image: the fields of ``ClassCounts`` that the others follow from."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassCounts:
@@ -121,13 +124,37 @@ def confusion_at(dataset: Dataset, detections: Sequence[Detections], *, conf: fl
     Raises:
         InputError: not one entry per image, or a box or score that is not finite.
     """
+    counts = count_images(dataset, detections, conf=conf, iou=iou)
+    return sum_counts(counts, dataset.class_names, conf=conf, iou=iou)
+
+
+def count_images(
+    dataset: Dataset, detections: Sequence[Detections], *, conf: float, iou: float
+) -> npt.NDArray[np.int32]:
+    """Return the counts of ``confusion_at`` image by image, ``(images, classes, 5)`` in the order of ``COUNTED``.
+
+    Raises:
+        InputError: not one entry per image, or a box or score that is not finite.
+    """
     require_aligned(dataset, detections)
-    counts = [ClassCounts() for _ in dataset.class_names]
-    for sample, found in zip(dataset.samples, detections, strict=True):
+    counts = np.zeros((len(dataset), len(dataset.class_names), len(COUNTED)), dtype=np.int32)
+    for index, (sample, found) in enumerate(zip(dataset.samples, detections, strict=True)):
         shown = found.above(conf)
         for label in np.union1d(sample.classes, shown.classes).astype(int).tolist():
-            counts[label] += _count_class(sample, shown, label, iou)
-    return Confusion(conf=conf, iou=iou, per_class=dict(zip(dataset.class_names, counts, strict=True)))
+            one = _count_class(sample, shown, label, iou)
+            counts[index, label] = [getattr(one, name) for name in COUNTED]
+    return counts
+
+
+def sum_counts(
+    counts: npt.NDArray[np.int32], class_names: Sequence[str], *, conf: float, iou: float
+) -> Confusion:
+    """Return the counts of all images of ``count_images`` together."""
+    per_class = {}
+    for name, row in zip(class_names, counts.sum(axis=0).tolist(), strict=True):
+        summed = dict(zip(COUNTED, row, strict=True))
+        per_class[name] = ClassCounts(**summed, fn=summed["instances"] - summed["tp"])
+    return Confusion(conf=conf, iou=iou, per_class=per_class)
 
 
 def match_greedily(overlaps: npt.NDArray[np.floating[Any]], iou: float) -> npt.NDArray[np.int64]:

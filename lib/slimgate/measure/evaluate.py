@@ -9,8 +9,9 @@ from typing import Any
 from slimgate.data import Dataset
 from slimgate.detect import Detections, Protocol
 from slimgate.measure.accuracy import CocoResult, evaluate_coco
-from slimgate.measure.confusion import Confusion, confusion_at
+from slimgate.measure.confusion import Confusion, count_images, sum_counts
 from slimgate.measure.curves import ConfidenceCurves, confidence_curves, curves_protocol
+from slimgate.measure.matches import Matches, match_images
 from slimgate.measure.predict import ImageRunner, Progress, iterate_predictions
 from slimgate.measure.stages import StageTimes, summarise_stages
 
@@ -26,6 +27,7 @@ class Evaluation:
         stages: median times per image.
         deployed: detections at the deployed confidence, one per image, original pixels.
         everything: detections down to the protocol's confidence, one per image.
+        matches: what became of each detection, image by image.
     """
 
     coco: CocoResult
@@ -34,6 +36,7 @@ class Evaluation:
     stages: StageTimes
     deployed: Sequence[Detections]
     everything: Sequence[Detections]
+    matches: Matches
 
     def to_json(self) -> dict[str, Any]:
         """Return the ``accuracy``, ``confusion``, ``curves`` and ``stages`` parts of a case record."""
@@ -74,11 +77,14 @@ def evaluate_runner(
         if progress is not None:
             progress(1)
     deployed, everything, down = zip(*(prediction.detections for prediction in predictions), strict=True)
+    conf, iou = protocol.deployed_conf, protocol.match_iou
+    counts = count_images(dataset, deployed, conf=conf, iou=iou)
     return Evaluation(
         coco=evaluate_coco(dataset, everything),
-        confusion=confusion_at(dataset, deployed, conf=protocol.deployed_conf, iou=protocol.match_iou),
+        confusion=sum_counts(counts, dataset.class_names, conf=conf, iou=iou),
         curves=confidence_curves(dataset, down, iou=protocol.match_iou),
         stages=summarise_stages(predictions),
         deployed=deployed,
         everything=everything,
+        matches=match_images(dataset, everything, counts, protocol),
     )

@@ -28,12 +28,16 @@ class ScoreShift:
         quantiles: of the same differences, by level (``"0.05"`` ... ``"0.95"``).
         matched: reference detections that were found again.
         lost: reference detections that were not found again at any score.
+        sums: ``(images,)`` sum of the differences in each image.
+        counts: ``(images,)`` matched detections in each image.
     """
 
     mean: float | None
     quantiles: Mapping[str, float]
     matched: int
     lost: int
+    sums: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64]
 
     def to_json(self) -> dict[str, Any]:
         """Return the ``score_shift`` part of a case record; a mean that does not exist is absent."""
@@ -98,20 +102,25 @@ def score_shift(
             action="predict the same dataset with both",
         )
     shifts: list[npt.NDArray[np.float32]] = []
+    images: list[int] = []
     lost = 0
-    for theirs, ours in zip(reference, detections, strict=True):
+    for image, (theirs, ours) in enumerate(zip(reference, detections, strict=True)):
         shown = theirs.above(conf)
         for label in np.unique(shown.classes):
             before, after = shown.classes == label, ours.classes == label
             taken = match_greedily(box_iou(shown.boxes[before], ours.boxes[after]), iou)
             lost += int((taken < 0).sum())
             shifts.append(ours.scores[after][taken[taken >= 0]] - shown.scores[before][taken >= 0])
+            images += [image] * len(shifts[-1])
     moved = np.concatenate([np.zeros(0), *shifts])
+    places = np.array(images, dtype=np.int64)
     return ScoreShift(
         mean=float(moved.mean()) if len(moved) else None,
         quantiles={f"{q:.2f}": float(np.quantile(moved, q)) for q in QUANTILES} if len(moved) else {},
         matched=len(moved),
         lost=lost,
+        sums=np.bincount(places, weights=moved, minlength=len(reference)).astype(np.float64),
+        counts=np.bincount(places, minlength=len(reference)),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from slimgate.report.numbers import (
     NONE,
     show_change,
+    show_change_interval,
     show_count,
     show_difference,
     show_fraction,
@@ -76,7 +77,8 @@ def totals_table(rows: Sequence[Row], name: str = FIRST_SET) -> Table | None:
     if not counted:
         return None
     shift = Column(
-        title="Score shift", hint="mean score of matched detections minus that of FP32 on the same runtime"
+        title="Score shift",
+        hint="mean score of matched detections minus that of FP32 on the same runtime; below: its interval",
     )
     average = [
         Column(title="mAP50-95", hint="COCO average precision, IoU .50 to .95"),
@@ -96,7 +98,7 @@ def totals_table(rows: Sequence[Row], name: str = FIRST_SET) -> Table | None:
                 text_cell(row.name),
                 *([] if first else _average_cells(part_of(row, name))),
                 *_counted_cells(part_of(row, name)["confusion"].get("all", {})),
-                *([number_cell(row.number("score_shift", "mean"), show_change)] if first else []),
+                *([_shift_cell(row)] if first else []),
             ]
             for row in counted
         ],
@@ -198,6 +200,13 @@ def list_thresholds(rows: Sequence[Row]) -> list[str]:
     """Return the IoU thresholds that AP is known at, ascending, as the records name them."""
     names = {name for row in rows for name in row.record["accuracy"]["ap_by_iou"]}
     return sorted(names, key=float)
+
+
+def _shift_cell(row: Row) -> Cell:
+    shift = row.record.get("score_shift", {})
+    known = shift.get("difference", {}).get("metrics", {}).get("score_shift", {}).get("interval")
+    below = "" if known is None or None in known else show_change_interval(known)
+    return number_cell(row.number("score_shift", "mean"), show_change, below=below)
 
 
 def _average_cells(part: Mapping[str, Any]) -> list[Cell]:

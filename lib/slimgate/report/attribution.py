@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slimgate.report.numbers import NONE, show_change, show_count, show_fraction
+from slimgate.report.differences import find_interval
+from slimgate.report.numbers import NONE, show_change, show_change_interval, show_count, show_fraction
 from slimgate.report.rows import Row, baseline_row
 from slimgate.report.sets import FIRST_SET, list_sets, part_of
 from slimgate.report.table import Cell, Column, Table, number_cell, text_cell
@@ -44,7 +45,9 @@ def attribution_table(run: Mapping[str, Any], rows: Sequence[Row]) -> Table | No
                 for name in sets
                 for column in (
                     Column(title=_of("mAP50-95", name), hint="of the variant, and of the control"),
-                    Column(title=_of("Gain", name), hint="of the variant over the control"),
+                    Column(
+                        title=_of("Gain", name), hint="of the variant over the control; below: its interval"
+                    ),
                 )
             ),
             Column(title="Why", numeric=False),
@@ -123,9 +126,11 @@ def _line(
         other = None if control is None else _accuracy(control, name)
         known = not why and value is not None and other is not None
         gain = value - other if known and value is not None and other is not None else None
+        interval = None if control is None else find_interval(row, str(control.case), "map50_95", name)
+        shown = "" if interval is None else show_change_interval(interval)
         cells += [
             number_cell(value, show_fraction, below="" if other is None else show_fraction(other)),
-            number_cell(gain, show_change) if known else Cell(text=UNATTRIBUTED, tone="amber"),
+            number_cell(gain, show_change, below=shown) if known else Cell(text=UNATTRIBUTED, tone="amber"),
         ]
     if why:
         return [*cells, text_cell(why)]

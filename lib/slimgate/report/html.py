@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from slimgate.gate import RunFiles
-from slimgate.report import accuracy, confidence, plots, provenance, sizes, slim, times, training
+from slimgate.report import accuracy, confidence, differences, plots, provenance, sizes, slim, times, training
 from slimgate.report.attribution import attribution_table
 from slimgate.report.overview import deployed_confidence, main_table, summarise_run
 from slimgate.report.panels import list_pictures
@@ -75,6 +75,12 @@ def _context(files: RunFiles, rows: list[Row]) -> dict[str, Any]:
             (name, accuracy.totals_table(rows, name), accuracy.class_tables(rows, name))
             for name in list_sets(rows)[1:]
         ],
+        "noise": [
+            (differences.describe_resolution(rows, name), table)
+            for name in list_sets(rows)
+            if (table := differences.differences_table(rows, name))
+        ],
+        "fine_floors": differences.list_fine_floors(files),
         "best_f1": confidence.confidence_table(rows),
         "f1_plots": confidence.variant_plots(rows),
         "curve_plots": confidence.case_plots(rows),

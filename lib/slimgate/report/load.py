@@ -35,6 +35,13 @@ _CURVES = {
     "per_class": {_ANY: _RATES},
     "all": _RATES,
 }
+_DIFFERENCE = {
+    "reference": _TEXT,
+    "metrics": {_ANY: {"value": _NUMBER, "interval": [_NUMBER, _NUMBER]}},
+    "method": _TEXT,
+    _ANY: _NUMBER,
+}
+_DIFFERENCES = [_DIFFERENCE]
 _CASE_SHAPE: dict[str, Any] = {
     "variant": _TEXT,
     "runtime": _TEXT,
@@ -60,8 +67,11 @@ _CASE_SHAPE: dict[str, Any] = {
             "accuracy": _ACCURACY,
             "confusion": _CONFUSION,
             "curves": _CURVES,
+            "differences": _DIFFERENCES,
         }
     },
+    "differences": _DIFFERENCES,
+    "score_shift": {"reference": _TEXT, "difference": _DIFFERENCE, _ANY: _ANYTHING},
     "training": _TEXT,
     "controls": {_ANY: _TEXT},
     "widths": {_ANY: [_NUMBER, _NUMBER]},

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from slimgate.flow import Verdict
 from slimgate.gate import RunFiles
 from slimgate.report.attribution import attribution_table
+from slimgate.report.differences import describe_fine_floors, describe_resolution, differences_table
 from slimgate.report.overview import Headline, main_table, summarise_run
 from slimgate.report.rows import Row, is_loud, list_rows
+from slimgate.report.sets import list_sets
 from slimgate.report.slim import slim_table
 from slimgate.report.table import Cell, Table
 
@@ -29,6 +31,7 @@ def render_markdown(files: RunFiles) -> str:
         " · ".join(f"**{count}** {name}" for name, count, _, _ in headline.counts if count) or "no verdicts",
         table_markdown(main_table(rows)),
         _notes(files),
+        *_noise(files, rows),
         *_slimming(files, rows),
     ]
     blocks += _findings(files)
@@ -71,6 +74,18 @@ def _notes(files: RunFiles) -> str:
         "Everything else (classes, sizes, engines, pictures side by side, provenance) is in "
         "[report.html](report.html), beside this file in the run directory."
     )
+
+
+def _noise(files: RunFiles, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield what the images resolve, set by set, and the table of differences of the first one."""
+    sentences = [describe_resolution(rows, name) for name in list_sets(rows)]
+    said = " ".join(one for one in [*sentences, describe_fine_floors(files)] if one)
+    table = differences_table(rows, drawn=False)
+    if table is not None:
+        yield "### What these images can tell"
+        if said:
+            yield _escape(said)
+        yield table_markdown(table)
 
 
 def _slimming(files: RunFiles, rows: Sequence[Row]) -> Iterator[str]:

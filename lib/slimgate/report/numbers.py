@@ -22,6 +22,22 @@ def show_change(value: float | None, digits: int = 4) -> str:
     return "±0" if value == 0 else f"{value:+.{digits}f}".replace("-", "−")
 
 
+def show_change_interval(interval: Sequence[float], digits: int = 4) -> str:
+    """Return an interval of a difference: ``−0.0081 to −0.0003``."""
+    low, high = (show_change(end, digits) for end in interval)
+    return f"{low} to {high}"
+
+
+def show_points(value: float | None) -> str:
+    """Return how far off a fraction may be, in points of a hundred, two significant digits: ``±0.42``."""
+    if value is None:
+        return NONE
+    # No exponent, and no digits that only look exact.
+    digits = 2 if abs(value) < 0.01 else 1
+    text = f"{value * 100:.{digits}f}"
+    return f"±{text if float(text) or not value else f'{value * 100:.1g}'}"
+
+
 def show_percent(value: float | None, digits: int = 1) -> str:
     """Return a fraction as a percentage: ``97.9 %``."""
     return NONE if value is None else f"{_minus(f'{value * 100:.{digits}f}')} %"

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from slimgate.flow import Verdict
 from slimgate.gate import PAYS, RunFiles
+from slimgate.report.differences import find_interval
 from slimgate.report.numbers import (
     NONE,
     show_bytes,
     show_change,
+    show_change_interval,
     show_count,
     show_flops,
     show_fraction,
@@ -128,16 +130,22 @@ def _columns(rows: Sequence[Row]) -> list[tuple[Column, Callable[[Row, Row | Non
         ),
         (Column(title="Runtime", numeric=False), lambda row, _: text_cell(row.case.runtime)),
         (
-            Column(title="mAP50-95", hint="COCO average precision, IoU .50 to .95; below: change from FP32"),
-            lambda row, reference: _with_change(row, reference, "accuracy", "coco", "AP"),
+            Column(
+                title="mAP50-95",
+                hint="COCO average precision, IoU .50 to .95; below: change from FP32",
+            ),
+            lambda row, reference: _with_change(row, reference, "map50_95", "accuracy", "coco", "AP"),
         ),
         (
-            Column(title="mAP50", hint="COCO average precision at IoU .50; below: change from FP32"),
-            lambda row, reference: _with_change(row, reference, "accuracy", "coco", "AP50"),
+            Column(
+                title="mAP50",
+                hint="COCO average precision at IoU .50; below: change from FP32",
+            ),
+            lambda row, reference: _with_change(row, reference, "map50", "accuracy", "coco", "AP50"),
         ),
         (
             Column(title=f"Recall{at}", hint="share of all objects found at the deployed confidence"),
-            lambda row, reference: _with_change(row, reference, "confusion", "all", "recall"),
+            lambda row, reference: _with_change(row, reference, "recall", "confusion", "all", "recall"),
         ),
         (
             Column(title="Size", hint="the file, as it lies on disk"),
@@ -168,11 +176,14 @@ def _columns(rows: Sequence[Row]) -> list[tuple[Column, Callable[[Row, Row | Non
     ]
 
 
-def _with_change(row: Row, reference: Row | None, *keys: str) -> Cell:
+def _with_change(row: Row, reference: Row | None, metric: str, *keys: str) -> Cell:
     value = row.number(*keys)
     base = reference.number(*keys) if reference is not None else None
-    below = "" if value is None or base is None or row.is_baseline else show_change(value - base)
-    return number_cell(value, show_fraction, below=below)
+    if value is None or base is None or reference is None or row.is_baseline:
+        return number_cell(value, show_fraction)
+    interval = find_interval(row, str(reference.case), metric)
+    known = "" if interval is None or interval[0] == interval[1] else f" ({show_change_interval(interval)})"
+    return number_cell(value, show_fraction, below=show_change(value - base) + known)
 
 
 def _explains(verdict: Verdict, standing: Standing) -> bool:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from slimgate.gate import RunFiles
 from slimgate.report.attribution import UNATTRIBUTED, attribution_table
+from slimgate.report.differences import describe_fine_floors, describe_resolution
 from slimgate.report.overview import Headline, main_table, summarise_run
 from slimgate.report.rows import Row, list_rows
+from slimgate.report.sets import list_sets
 from slimgate.report.slim import slim_table
 from slimgate.report.table import Cell
 
@@ -28,6 +30,10 @@ def print_run(files: RunFiles, console: Console) -> None:
     headline = summarise_run(files, rows)
     _print_table(rows, console)
     _print_slimming(files, rows, console)
+    for name in list_sets(rows):
+        sentence = describe_resolution(rows, name)
+        if sentence:
+            console.print(sentence, markup=False, highlight=False)
     _print_headline(headline, console)
     red = files.judgement.red()
     for verdict in red[:_MOST_MESSAGES]:
@@ -39,6 +45,9 @@ def print_run(files: RunFiles, console: Console) -> None:
         console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
     for finding in files.judgement.findings:
         console.print(finding.brief, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    fine = describe_fine_floors(files)
+    if fine:
+        console.print(fine, style="yellow", markup=False, highlight=False)
 
 
 def _print_table(rows: Sequence[Row], console: Console) -> None:

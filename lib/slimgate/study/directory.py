@@ -19,6 +19,7 @@ from slimgate.gate import Judgement, write_judgement, write_measurements
 
 if TYPE_CHECKING:
     from slimgate.data import Sample
+    from slimgate.measure import Matches
 
 _JPEG_QUALITY = 88
 _LOCK = ".lock"
@@ -67,6 +68,15 @@ class RunWriter:
     def write_case(self, case: Case, record: Mapping[str, Json]) -> None:
         """Write one case record."""
         self._write(f"cases/{case.variant}@{case.runtime}.json", record)
+
+    def write_matches(self, case: Case, matches: Mapping[str, Matches]) -> dict[str, Json]:
+        """Write the matches of a case and return their entry in its record."""
+        from slimgate.artifact import hash_file
+        from slimgate.measure import write_matches
+
+        path = self.directory / "cases" / f"{case.variant}@{case.runtime}.matches.npz"
+        write_matches(path, matches)
+        return {"file": path.name, "sha256": hash_file(path), "size_bytes": path.stat().st_size}
 
     def write_run(
         self, run: Mapping[str, Json], measurements: Sequence[Measurement], judgement: Judgement

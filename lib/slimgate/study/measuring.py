@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from slimgate.flow import Artifact, Case, Detector, Json, Measurement
+from slimgate.flow import Artifact, Case, Detector, Difference, Json, Measurement
 from slimgate.measure.metrics import metric_for, name_of_set
 
 if TYPE_CHECKING:
@@ -42,10 +43,7 @@ def list_measurements(
         provenance: shared fingerprints of the run and the case.
         device: device key for the times.
     """
-    values = accuracy_values(record)
-    shift = record.get("score_shift", {}).get("mean")
-    if shift is not None:
-        values.append(("score_shift", shift))
+    values: list[tuple[str, float]] = []
     parity = record.get("parity", {})
     values += [(metric, parity[name]) for metric, name in _PARITY_METRICS if name in parity]
     model = record.get("model", {})
@@ -58,7 +56,8 @@ def list_measurements(
         if "stages" in record
     ]
     timed += [(f"nms_{name}_s", entry["median_s"]) for name, entry in record.get("nms", {}).items()]
-    measurements = [_measurement(case, metric, value, provenance, "any") for metric, value in values]
+    measurements = _accuracies(case, record, provenance) + _score_shifts(case, record, provenance)
+    measurements += [_measurement(case, metric, value, provenance, "any") for metric, value in values]
     measurements += [_measurement(case, metric, value, provenance, device) for metric, value in timed]
     for name, other in record.get("also", {}).items():
         of_set = {
@@ -66,10 +65,7 @@ def list_measurements(
             "dataset_sha256": other["dataset"]["sha256"],
             "images": other["dataset"]["images"],
         }
-        measurements += [
-            _measurement(case, name_of_set(metric, name), value, of_set, "any")
-            for metric, value in accuracy_values(other)
-        ]
+        measurements += _accuracies(case, other, of_set, name)
     same = record.get("same_network", {})
     if "size_ratio" in same:
         by_size = {**provenance, "baseline": same["case"]}
@@ -101,6 +97,43 @@ def accuracy_values(record: Mapping[str, Any]) -> list[tuple[str, float]]:
         for name, row in confusion.get("per_class", {}).items()
         if row.get("recall") is not None
     ]
+
+
+def _accuracies(
+    case: Case, record: Mapping[str, Any], provenance: Mapping[str, Json], name: str = ""
+) -> list[Measurement]:
+    """Return the accuracies of a case record, or of its part on a further set, with what is known of their noise."""
+    return [
+        dataclasses.replace(
+            _measurement(case, name_of_set(metric, name) if name else metric, value, provenance, "any"),
+            differences=_differences(record.get("differences", ()), metric),
+        )
+        for metric, value in accuracy_values(record)
+    ]
+
+
+def _score_shifts(case: Case, record: Mapping[str, Any], provenance: Mapping[str, Json]) -> list[Measurement]:
+    shift = record.get("score_shift", {})
+    if "mean" not in shift:
+        return []
+    entry = {"reference": shift["reference"], **shift["difference"]} if "difference" in shift else None
+    measurement = _measurement(case, "score_shift", shift["mean"], provenance, "any")
+    known = _differences([entry] if entry else [], "score_shift")
+    return [dataclasses.replace(measurement, differences=known)]
+
+
+def _differences(listed: Sequence[Mapping[str, Any]], metric: str) -> tuple[Difference, ...]:
+    entries = [(entry, entry["metrics"].get(metric, {})) for entry in listed]
+    return tuple(
+        Difference(
+            reference=Case.parse(entry["reference"]),
+            value=found["value"],
+            interval=(found["interval"][0], found["interval"][1]),
+            **{key: entry[key] for key in ("confidence", "images", "resamples", "seed")},
+        )
+        for entry, found in entries
+        if "interval" in found
+    )
 
 
 def _artifact_values(record: Mapping[str, Any]) -> list[tuple[str, float]]:

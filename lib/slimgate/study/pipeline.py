@@ -28,6 +28,7 @@ from slimgate.gate import (
 from slimgate.study.broken import score_broken
 from slimgate.study.claims import add_same_network, list_claims
 from slimgate.study.compare import add_score_shift, compare_with_torch
+from slimgate.study.differences import add_differences
 from slimgate.study.directory import RunWriter
 from slimgate.study.measuring import also_record, artifact_record, count_model, list_measurements
 from slimgate.study.origin import compare_widths, key_of_stages, list_stages
@@ -38,7 +39,7 @@ from slimgate.study.settle import settle_judgement
 from slimgate.study.spec import Study
 from slimgate.study.store import Store
 from slimgate.study.timing import measure_latency
-from slimgate.study.work import CaseWork, one_line
+from slimgate.study.work import FIRST_SET, CaseWork, one_line
 
 Progress = Callable[[str, int, int, str], object]
 """Called with the stage's name, how much of it is done, how much there is, and what is being worked on."""
@@ -143,6 +144,7 @@ class _Flow:
             self.build()
         with self.stage(ACCURACY):
             self.measure_accuracy()
+            add_differences(self.study, self.works, floors)
         if self.timing:
             with self.stage(LATENCY):
                 measure_latency(self.prepared, self.works, floors, partial(self.progress, LATENCY))
@@ -176,6 +178,8 @@ class _Flow:
         )
         pictures = self.add_pictures(writer)
         for work in self.works:
+            if work.matches:
+                work.record["matches"] = writer.write_matches(work.case, work.matches)
             writer.write_case(work.case, work.record)
         writer.write_run(self.describe(expression, pictures), measurements, judgement)
         return judgement
@@ -254,7 +258,7 @@ class _Flow:
                     work.record["provider"] = runner.provider
                     work.record["runner"] = runner.describe()
                     evaluation = evaluate_runner(runner, dataset, protocol, progress=advance)
-                    of_sets = {
+                    others = {
                         name: evaluate_runner(runner, other, protocol, progress=advance)
                         for name, other in also.items()
                     }
@@ -268,11 +272,12 @@ class _Flow:
                 work.fail(error)
                 continue
             work.deployed, work.everything = evaluation.deployed, evaluation.everything
+            work.matches = {name: one.matches for name, one in {FIRST_SET: evaluation, **others}.items()}
             work.record.update(evaluation.to_json())
-            if also:
-                work.record["also"] = {name: also_record(also[name], of_sets[name]) for name in also}
+            if others:
+                work.record["also"] = {name: also_record(also[name], one) for name, one in others.items()}
             if work.spec is self.study.reference and not self.broken:
-                sets = [("", dataset, evaluation), *((name, also[name], of_sets[name]) for name in also)]
+                sets = [("", dataset, evaluation), *((name, also[name], others[name]) for name in also)]
                 self.broken = score_broken(sets, protocol)
         add_score_shift(self.study, self.works)
 

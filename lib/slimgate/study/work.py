@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,11 @@ from slimgate.study.spec import Study, VariantSpec
 
 if TYPE_CHECKING:
     from slimgate.detect import Detections
+    from slimgate.measure import Matches
+
+
+FIRST_SET = ""
+"""What matches of the study's first evaluation set go by; the others go by their names."""
 
 
 @dataclass
@@ -26,6 +31,7 @@ class CaseWork:
         record: the case record as far as it goes.
         deployed: detections at the deployed confidence, one per image.
         everything: detections down to the protocol's confidence, one per image.
+        matches: what became of each detection, by evaluation set; the first set is nameless.
         not_proven: why it could not be run here.
         failed: why it broke.
     """
@@ -37,6 +43,7 @@ class CaseWork:
     record: dict[str, Json] = field(default_factory=dict)
     deployed: Sequence[Detections] = ()
     everything: Sequence[Detections] = ()
+    matches: Mapping[str, Matches] = field(default_factory=dict)
     not_proven: str = ""
     failed: str = ""
 

@@ -1,63 +1,21 @@
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
-from slimgate.data import Dataset, load_dataset
+from slimgate.data import load_dataset
 from slimgate.detect import Detections
 from slimgate.errors import InputError
 from slimgate.measure import COCO_NUMBERS, evaluate_coco
 
+from fixtures.coco_oracle import evaluate_with_pycocotools as oracle
 from fixtures.datasets import noisy_detections, peculiar_dataset
 
 NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
 GIVEN = os.environ.get("SLIMGATE_DATA", "")
-
-
-def oracle(
-    dataset: Dataset, detections: Sequence[Detections]
-) -> tuple[list[float | None], list[str], COCOeval]:
-    """Return pycocotools' 12 numbers (None for its -1), the lines it prints, and the evaluation."""
-    rows = [
-        {
-            "image_id": sample.image_id,
-            "category_id": dataset.category_ids[label],
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "score": score,
-        }
-        for sample, found in zip(dataset.samples, detections, strict=True)
-        for (x1, y1, x2, y2), score, label in zip(
-            found.boxes.astype(float).tolist(),
-            found.scores.astype(float).tolist(),
-            found.classes.tolist(),
-            strict=True,
-        )
-    ]
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        truth = COCO()
-        truth.dataset = dataset.to_coco()
-        truth.createIndex()
-        if rows:
-            found_coco = truth.loadRes(rows)
-        else:
-            found_coco = COCO()
-            found_coco.dataset = {**dataset.to_coco(), "annotations": []}
-            found_coco.createIndex()
-        evaluation = COCOeval(truth, found_coco, "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    numbers = [None if value == -1 else float(value) for value in evaluation.stats]
-    return numbers, printed.getvalue().splitlines()[-12:], evaluation
 
 
 @pytest.mark.parametrize("seed", range(8))

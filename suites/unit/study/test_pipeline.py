@@ -11,10 +11,12 @@ from pathlib import Path
 
 import cv2
 import pytest
+from slimgate.artifact import hash_file
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Family, Status
 from slimgate.gate import Acceptance, load_run, propose_floors, write_records
 from slimgate.gate.propose import propose_header
+from slimgate.measure import read_matches
 from slimgate.model import save_checkpoint
 from slimgate.study import Store, load_study, run_study
 
@@ -103,6 +105,17 @@ def test_a_run_holds_every_case_with_its_numbers(project):
     assert measured["tiny/fp32@onnxruntime", "map50_95"].provenance["calibration_sha256"] is None
     assert set(run.run["broken"]) == {"every class taken for the next", "the detections of another picture"}
     assert {"map50_95", "misses"} <= set(run.run["broken"]["the detections of another picture"])
+    # Six images are too few for an interval, and enough for a difference.
+    against = run.cases["tiny/int8@onnxruntime"]["differences"][0]
+    coco = {
+        name: run.cases[f"tiny/{name}@onnxruntime"]["accuracy"]["coco"]["AP"] for name in ("int8", "fp32")
+    }
+    assert against["reference"] == "tiny/fp32@onnxruntime"
+    assert against["metrics"]["map50_95"] == {"value": pytest.approx(coco["int8"] - coco["fp32"], abs=1e-12)}
+    stored = run.cases["tiny/int8@onnxruntime"]["matches"]
+    path = finished.directory / "cases" / stored["file"]
+    assert (hash_file(path), path.stat().st_size) == (stored["sha256"], stored["size_bytes"])
+    assert len(read_matches(path)[""]) == 6
     assert finished.report.is_file()
     assert len(run.run["pictures"]) == 2
     assert [stage for stage, done, total in seen if done == total]

@@ -1,9 +1,10 @@
-"""One interval of a ratio as a small drawing for a table cell."""
+"""One interval of a ratio or a difference as a small drawing for a table cell."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -13,27 +14,34 @@ _WIDTH, _HEIGHT, _EDGE = 180, 22, 4
 
 
 def draw_interval(
-    ratio: float,
+    value: float,
     interval: Sequence[float],
     *,
     span: tuple[float, float],
     control: Sequence[float] | None,
     label: str,
+    scale: Literal["ratio", "difference"] = "ratio",
 ) -> Markup:
-    """Return an interval on a logarithmic scale with a line at 1, and what the machine calls equal behind it.
+    """Return an interval with a line where there is no effect, and what the machine calls equal behind it.
 
     Args:
-        ratio: the median.
+        value: the median ratio, or the difference.
         interval: its interval.
         span: values at the left and right edge, the same in every row of a table; an arrow stands for what
             lies beyond.
         control: interval of the A/A control, or None.
         label: text alternative.
+        scale: a ratio is drawn on a logarithmic scale with the line at 1, a difference on a linear one around 0.
     """
-    low, high = (math.log(end) for end in span)
+    none = 1.0 if scale == "ratio" else 0.0
 
-    def place(value: float) -> float:
-        share = (math.log(value) - low) / (high - low)
+    def measure(number: float) -> float:
+        return math.log(number) if scale == "ratio" else number
+
+    low, high = (measure(end) for end in span)
+
+    def place(number: float) -> float:
+        share = (measure(number) - low) / (high - low)
         return _EDGE + min(max(share, 0.0), 1.0) * (_WIDTH - 2 * _EDGE)
 
     middle = _HEIGHT / 2
@@ -43,7 +51,7 @@ def draw_interval(
         parts.append(
             element("rect", x=left, y=1, width=max(right - left, 1.0), height=_HEIGHT - 2, class_="control")
         )
-    parts.append(element("line", x1=place(1.0), x2=place(1.0), y1=0, y2=_HEIGHT, class_="unit"))
+    parts.append(element("line", x1=place(none), x2=place(none), y1=0, y2=_HEIGHT, class_="unit"))
     parts.append(
         element("line", x1=place(interval[0]), x2=place(interval[1]), y1=middle, y2=middle, class_="bar")
     )
@@ -51,10 +59,10 @@ def draw_interval(
         element("line", x1=place(end), x2=place(end), y1=middle - 4, y2=middle + 4, class_="bar")
         for end in interval
     ]
-    if span[0] <= ratio <= span[1]:
-        parts.append(element("circle", cx=place(ratio), cy=middle, r=3, class_="dot"))
+    if span[0] <= value <= span[1]:
+        parts.append(element("circle", cx=place(value), cy=middle, r=3, class_="dot"))
     else:
-        at, tip = (_WIDTH - 9, 8) if ratio > span[1] else (9, -8)
+        at, tip = (_WIDTH - 9, 8) if value > span[1] else (9, -8)
         points = f"{at},{middle - 5} {at + tip},{middle} {at},{middle + 5}"
         parts.append(element("polygon", points=points, class_="dot"))
     return element(
