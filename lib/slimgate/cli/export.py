@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimgate.cli.export_engine import add_engine_arguments, build_from_arguments, refuse_engine_arguments
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -22,6 +24,7 @@ examples:
   slimgate export best.pt --precision int8 --calib codes:calib --target openvino
   slimgate export best.pt --precision fp16 --format engine --compute-capability 8.6
   slimgate export best.pt --precision int8 --format engine --calib data.yaml
+  slimgate export best.pt --format engine --profile 1:1:1 --profile 32:32:32      tuned for two batch sizes
 
 INT8 is calibrated on training images (512 by default), never on the images it will be judged on: name those with
 --evaluated and the overlap is checked by content. The head stays in float. Targets of INT8: x86 (onnxruntime),
@@ -30,8 +33,6 @@ openvino, tensorrt; the same Q/DQ file is not the same network in all of them, s
 An engine is built by tensorrt or, with no GPU at hand, ahead of time by tensorrt-rtx; it comes with a manifest,
 OUT.json, that belongs beside it. The share of convolution arithmetic per precision is printed: that is the proof.
 """
-
-_KINDS = ("tensorrt", "tensorrt-rtx")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -72,16 +73,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--batch",
         type=int,
         metavar="N",
-        help="fixed batch size, 0: any (default: 0 for onnx, 1 for an engine)",
+        help="fixed batch size, 0: any, for an engine 1 to 32 (default: 0 for onnx, 1 for an engine)",
     )
     parser.add_argument("--imgsz", type=int, metavar="PX", help="side of the square input (default: MODEL's)")
     parser.add_argument("--opset", type=int, default=17, metavar="N", help="of ONNX (default: %(default)s)")
-    parser.add_argument("--kind", choices=_KINDS, help="what builds the engine (default: what is installed)")
-    parser.add_argument(
-        "--compute-capability", metavar="X.Y", help="GPU generation of an engine, such as 8.6"
-    )
     parser.add_argument("-o", "--out", type=Path, metavar="OUT", help="default: beside MODEL, named for it")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
+    add_engine_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -131,6 +129,8 @@ def _check_options(args: argparse.Namespace, out: Path) -> None:
             expected="--calib DATA: training images like those that will be seen",
             action="add --calib with a data.yaml, a COCO .json, or codes:calib",
         )
+    if args.format != "engine":
+        refuse_engine_arguments(args)
     if args.format == "engine" and args.target not in (None, "tensorrt"):
         raise UsageError(
             f"--target {args.target}",
@@ -141,7 +141,7 @@ def _check_options(args: argparse.Namespace, out: Path) -> None:
 
 
 def _export(args: argparse.Namespace, out: Path, folder: Path) -> Artifact:
-    from slimgate.artifact import build_engine, convert_fp16
+    from slimgate.artifact import convert_fp16
 
     final = args.format == "onnx"
     fp32 = _fp32(args, out if final and args.precision == "fp32" else folder / "fp32.onnx")
@@ -153,13 +153,8 @@ def _export(args: argparse.Namespace, out: Path, folder: Path) -> Artifact:
         artifact = _quantize(args, fp32, path)
     if final:
         return artifact
-    return build_engine(
-        artifact,
-        out,
-        kind=args.kind or _installed_kind(),
-        compute_capability=args.compute_capability,
-        batch=1 if args.batch is None else args.batch,
-    )
+    args.out = out
+    return build_from_arguments(args, artifact)
 
 
 def _fp32(args: argparse.Namespace, path: Path) -> Artifact:
@@ -214,26 +209,6 @@ def _calibration_inputs(paths: tuple[Path, ...], fp32: Artifact) -> Iterator[npt
         yield np.repeat(images, fp32.batch or 1, axis=0)
 
 
-def _installed_kind() -> str:
-    from slimgate.artifact.trt import why_not_installed
-    from slimgate.errors import UnavailableError
-    from slimgate.runtime.gpu import why_no_gpu
-
-    installed = [kind for kind in _KINDS if why_not_installed(kind) is None]
-    # tensorrt proper builds only where a GPU is.
-    usable = [kind for kind in installed if kind != "tensorrt" or why_no_gpu() is None]
-    if not usable:
-        raise UnavailableError(
-            "--format engine",
-            found=f"installed: {', '.join(installed) or 'neither tensorrt nor tensorrt-rtx'}; no GPU"
-            if why_no_gpu()
-            else "neither tensorrt nor tensorrt-rtx is installed",
-            expected="tensorrt-rtx, or tensorrt with an NVIDIA GPU",
-            action="pip install slimgate[tensorrt-rtx]",
-        )
-    return usable[0]
-
-
 def _summarise(artifact: Artifact) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -245,7 +220,8 @@ def _summarise(artifact: Artifact) -> None:
         "size", f"{artifact.size_bytes / 1e6:.2f} MB ({compressed_bytes(artifact.path) / 1e6:.2f} zlib)"
     )
     table.add_row("target", artifact.target)
-    table.add_row("batch", str(artifact.batch or "any"))
+    profiles = [":".join(str(size) for size in sizes) for sizes in artifact.facts.get("profiles", ())]
+    table.add_row("batch", str(artifact.batch or ", ".join(profiles) or "any"))
     shares = ", ".join(f"{name} {share:.1%}" for name, share in sorted(artifact.shares.items()))
     table.add_row("convolution MACs", shares)
     fused = artifact.facts.get("ort_int8_conv_share")

@@ -15,8 +15,15 @@ BUILT_IN = "codes"
 DEVICE = "device"
 """The compute capability of the GPU that is there."""
 
-ENGINE_RUNTIMES = ("tensorrt", "tensorrt-rtx")
+_CUDA_GRAPH = "-cudagraph"
+
+ENGINE_RUNTIMES = ("tensorrt", "tensorrt-rtx", f"tensorrt{_CUDA_GRAPH}", f"tensorrt-rtx{_CUDA_GRAPH}")
 """Runtimes whose artifact is an engine, built ahead of time for one compute capability."""
+
+
+def engine_kind(runtime: str) -> str:
+    """Return the kind of engine that a runtime runs."""
+    return runtime.removesuffix(_CUDA_GRAPH)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,6 +65,9 @@ def find_reference(study: Study, works: Sequence[CaseWork], work: CaseWork) -> C
     """Return the FP32 case that a case is compared with: that of the same runtime, else the study's first."""
     measurable = [one for one in works if one.spec is study.reference and one.measurable]
     if work.spec is not study.reference:
-        same = [one for one in measurable if one.runtime == work.runtime.removesuffix("-bf16")]
-        measurable = same or measurable
+        plain = work.runtime.removesuffix("-bf16")
+        for name in (plain, plain.removesuffix("-cudagraph")):
+            same = [one for one in measurable if one.runtime == name]
+            if same:
+                return same[0]
     return measurable[0] if measurable else None

@@ -90,10 +90,13 @@ def test_an_engine_is_named_for_its_precision(artifacts, tmp_path, capsys):
         "tensorrt-rtx",
         "--compute-capability",
         "8.9",
+        "--profile",
+        "1:2:4",
     ]
     code, text, _ = _run(capsys, "export", source, *arguments)
     assert code == 0
     assert "weight memory" in text
+    assert "1:2:4" in text
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [
         "tiny-fp16.engine",
         "tiny-fp16.engine.json",
@@ -107,6 +110,27 @@ def test_an_engine_is_named_for_its_precision(artifacts, tmp_path, capsys):
         (["--precision", "int8"], "no calibration images", "--calib DATA"),
         (["--format", "engine", "--target", "x86"], "an engine runs in TensorRT", "--target tensorrt"),
         (["-o", "out.engine"], "suffix '.engine'", "ends in .onnx"),
+        (
+            ["-o", "new.onnx", "--profile", "1:1:8"],
+            "--profile: --format onnx has no such option",
+            "--format engine",
+        ),
+        (
+            ["-o", "new.onnx", "--timing-cache-sha256", "ab"],
+            "--timing-cache-sha256: --format onnx",
+            "--format engine",
+        ),
+        (["--format", "engine", "--profile", "8:1:1"], "profile '8:1:1': not three", "MIN:OPT:MAX"),
+        (
+            ["--format", "engine", "--profile", "1:1:8", "--batch", "4"],
+            "--batch 4: beside --profile",
+            "one of",
+        ),
+        (
+            ["--format", "engine", "--kind", "tensorrt-rtx", "--workspace", "0"],
+            "0 bytes",
+            "a positive number",
+        ),
         (["-o", "."], "a directory", "ends in .onnx"),
         ([], "is ONNX already", "another precision or format"),
     ],
