@@ -65,6 +65,14 @@ class Runner(ABC):
         """Return what identifies this execution: runtime, version, provider, threads, and the like."""
         return {"runtime": self.runtime, "provider": self.provider}
 
+    def executed_shares(self) -> dict[str, float] | None:
+        """Return the share of convolution MACs per precision that really runs, or None where nothing tells it.
+
+        Raises:
+            InputError: it is not what the file's graph says.
+        """
+        return None
+
     def close(self) -> None:  # noqa: B027 - most runtimes free with the last reference
         """Free what the runtime holds; the runner cannot run afterwards."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from slimgate.artifact.engine_information import check_executed
 from slimgate.artifact.plan_header import read_plan_header
 from slimgate.artifact.profile import Profile, choose_profile
 from slimgate.artifact.trt import device_capability, load_trt, trt_log, why_not_installed
@@ -49,6 +50,8 @@ class TensorRtRunner(Runner):
         if self._engine is None:
             reasons = [complaint] if complaint else log.since(start, "ERROR", "INTERNAL_ERROR")
             raise _refuse_loading(source, name, str(trt.__version__), reasons)
+        self._path = str(source.path)
+        self._convolutions = source.facts["convolutions"]
         self._profiles = [Profile(*sizes) for sizes in source.facts["profiles"]]
         # TensorRT-RTX captures by itself, and knows when its kernels have been compiled for a shape.
         self._captures_itself = cuda_graph and hasattr(trt, "CudaGraphStrategy")
@@ -170,6 +173,14 @@ class TensorRtRunner(Runner):
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = self._context
         return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+
+    def executed_shares(self) -> dict[str, float]:
+        """Return the share of convolution MACs per precision as the engine's own inspector reports it.
+
+        Raises:
+            InputError: it is not what the graph says that the engine was built from.
+        """
+        return check_executed(self._path, self.engine_information(), self._convolutions)
 
     def close(self) -> None:
         """Free graphs, context, engine and runtime, in the order that TensorRT asks for."""

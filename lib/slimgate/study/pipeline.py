@@ -18,7 +18,13 @@ from slimgate.gate import CASE_FORMAT, RUN_FORMAT, Judgement, Matrix, judge_run,
 from slimgate.study.compare import add_score_shift, compare_with_torch
 from slimgate.study.directory import RunWriter
 from slimgate.study.history import compare_widths, key_of_stages, list_stages
-from slimgate.study.measuring import also_record, artifact_record, count_model, list_measurements
+from slimgate.study.measuring import (
+    add_executed_shares,
+    also_record,
+    artifact_record,
+    count_model,
+    list_measurements,
+)
 from slimgate.study.pictures import choose_pictures, detections_to_json
 from slimgate.study.prepare import expand_cases, prepare_study
 from slimgate.study.select import select_cases
@@ -225,6 +231,7 @@ class _Flow:
                 with self.prepared.open(work.spec, work.runtime) as runner:
                     work.record["provider"] = runner.provider
                     work.record["runner"] = runner.describe()
+                    add_executed_shares(work.record, runner)
                     evaluation = evaluate_runner(runner, dataset, protocol, progress=advance)
                     others = {
                         name: also_record(other, evaluate_runner(runner, other, protocol, progress=advance))
