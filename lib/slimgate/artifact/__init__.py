@@ -9,6 +9,7 @@ from slimgate.artifact.head import float_head_nodes
 from slimgate.artifact.inspect import inspect_file
 from slimgate.artifact.inspection import Inspection, Layer
 from slimgate.artifact.load import artifact_from_file
+from slimgate.artifact.nms import append_nms
 from slimgate.artifact.profile import Profile
 from slimgate.artifact.qdq import write_qdq
 
@@ -17,6 +18,7 @@ __all__ = [
     "Inspection",
     "Layer",
     "Profile",
+    "append_nms",
     "artifact_from_file",
     "build_engine",
     "compressed_bytes",

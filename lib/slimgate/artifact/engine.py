@@ -60,7 +60,7 @@ def build_engine(
     trt = load_trt(kind)
     check_options(kind, options)
     profiles = profiles_from_batch(batch) if isinstance(batch, int) else batch
-    _check_source(source, profiles)
+    _check_source(source, kind, profiles)
     timings = read_timing_cache(options)
     log = trt_log(kind)
     start = len(log.messages)
@@ -92,13 +92,14 @@ def build_engine(
         "convolutions": _convolutions(source),
         "proof": "shares of the ONNX graph, which a strongly typed network keeps; running it needs a GPU",
         **keep_timing_cache(config, options),
+        **({"nms": source.facts["nms"]} if "nms" in source.facts else {}),
     }
     step = _step(facts, profiles, options)
     target = name_target(kind, capability)
     return _write(source, path, bytes(plan), facts=facts, build_s=build_s, target=target, step=step)
 
 
-def _check_source(source: Artifact, profiles: tuple[Profile, ...]) -> None:
+def _check_source(source: Artifact, kind: str, profiles: tuple[Profile, ...]) -> None:
     if source.format != "onnx":
         raise InputError(
             str(source.path),
@@ -112,6 +113,13 @@ def _check_source(source: Artifact, profiles: tuple[Profile, ...]) -> None:
             found=f"quantised for target '{source.target}'",
             expected="target 'tensorrt': signed activations with zero point 0",
             action="write it again with 'slimgate export --precision int8 --target tensorrt'",
+        )
+    if kind == "tensorrt-rtx" and "nms" in source.facts:
+        raise InputError(
+            str(source.path),
+            found="suppresses inside the graph",
+            expected="raw predictions: tensorrt-rtx has no kernel for non-maximum suppression",
+            action="leave --nms out, or build with kind 'tensorrt'",
         )
     if source.batch and profiles != profiles_from_batch(source.batch):
         raise UsageError(

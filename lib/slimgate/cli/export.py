@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from slimgate.detect import GraphNms
     from slimgate.flow import Artifact
 
 _EPILOG = """\
@@ -24,6 +25,7 @@ examples:
   slimgate export best.pt --precision int8 --calib codes:calib --target openvino
   slimgate export best.pt --precision fp16 --format engine --compute-capability 8.6
   slimgate export best.pt --precision int8 --format engine --calib data.yaml
+  slimgate export best.pt --nms --nms-conf .25 --nms-iou .45   answers with detections, for predict and for shipping
   slimgate export best.pt --format engine --profile 1:1:1 --profile 32:32:32      tuned for two batch sizes
 
 INT8 is calibrated on training images (512 by default), never on the images it will be judged on: name those with
@@ -76,6 +78,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="fixed batch size, 0: any, for an engine 1 to 32 (default: 0 for onnx, 1 for an engine)",
     )
     parser.add_argument("--imgsz", type=int, metavar="PX", help="side of the square input (default: MODEL's)")
+    parser.add_argument(
+        "--nms",
+        action="store_true",
+        help="suppress inside the graph: the output is (n, max_det, 6), box, score and class (not in tensorrt-rtx)",
+    )
+    parser.add_argument(
+        "--nms-conf", type=float, metavar="F", help="scores must exceed this (default: .001, as val asks for)"
+    )
+    parser.add_argument("--nms-iou", type=float, metavar="F", help="overlap that suppresses (default: .6)")
+    parser.add_argument("--nms-max-det", type=int, metavar="N", help="rows per image (default: 300)")
     parser.add_argument("--opset", type=int, default=17, metavar="N", help="of ONNX (default: %(default)s)")
     parser.add_argument("-o", "--out", type=Path, metavar="OUT", help="default: beside MODEL, named for it")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
@@ -141,20 +153,43 @@ def _check_options(args: argparse.Namespace, out: Path) -> None:
 
 
 def _export(args: argparse.Namespace, out: Path, folder: Path) -> Artifact:
-    from slimgate.artifact import convert_fp16
+    from slimgate.artifact import append_nms, convert_fp16
 
+    settings = _nms_settings(args)
     final = args.format == "onnx"
-    fp32 = _fp32(args, out if final and args.precision == "fp32" else folder / "fp32.onnx")
-    path = out if final else folder / f"{args.precision}.onnx"
+    raw = final and settings is None
+    fp32 = _fp32(args, out if raw and args.precision == "fp32" else folder / "fp32.onnx")
+    path = out if raw else folder / f"{args.precision}.onnx"
     artifact = fp32
     if args.precision == "fp16":
         artifact = convert_fp16(fp32, path)
     elif args.precision == "int8":
         artifact = _quantize(args, fp32, path)
+    if settings is not None:
+        artifact = append_nms(artifact, out if final else folder / "nms.onnx", settings)
     if final:
         return artifact
     args.out = out
     return build_from_arguments(args, artifact)
+
+
+def _nms_settings(args: argparse.Namespace) -> GraphNms | None:
+    from slimgate.detect import GraphNms
+    from slimgate.errors import UsageError
+
+    given = {
+        name: value
+        for name in ("conf", "iou", "max_det")
+        if (value := getattr(args, f"nms_{name}")) is not None
+    }
+    if given and not args.nms:
+        raise UsageError(
+            f"--nms-{next(iter(given)).replace('_', '-')}",
+            found="no NMS is asked for",
+            expected="--nms beside it",
+            action="add --nms, or leave it out",
+        )
+    return GraphNms(**given) if args.nms else None
 
 
 def _fp32(args: argparse.Namespace, path: Path) -> Artifact:
@@ -163,14 +198,22 @@ def _fp32(args: argparse.Namespace, path: Path) -> Artifact:
     from slimgate.model import load_detector
 
     if args.model.suffix.lower() == ".onnx":
-        if args.precision == "fp32" and args.format == "onnx":
+        if args.precision == "fp32" and args.format == "onnx" and not args.nms:
             raise UsageError(
                 str(args.model),
                 found="is ONNX already",
-                expected="another precision or format",
-                action="add --precision fp16 or int8, or --format engine",
+                expected="another precision or format, or NMS",
+                action="add --precision fp16 or int8, --nms, or --format engine",
             )
-        return artifact_from_file(args.model)
+        artifact = artifact_from_file(args.model)
+        if "nms" in artifact.facts and args.precision != "fp32":
+            raise UsageError(
+                str(args.model),
+                found="suppresses inside the graph already",
+                expected="raw predictions: the precision is changed first, NMS added last",
+                action="start from the file without NMS",
+            )
+        return artifact
     detector = load_detector(args.model, image_size=args.imgsz)
     # An engine's own profile fixes its batch; the graph below it stays free.
     batch = args.batch or 0 if args.format == "onnx" else 0
@@ -227,6 +270,10 @@ def _summarise(artifact: Artifact) -> None:
     fused = artifact.facts.get("ort_int8_conv_share")
     if fused is not None:
         table.add_row("of them INT8 kernels", f"{fused:.1%} in onnxruntime")
+    if "nms" in artifact.facts:
+        table.add_row(
+            "NMS inside", ", ".join(f"{key} {value:g}" for key, value in artifact.facts["nms"].items())
+        )
     memory = artifact.facts.get("weight_memory_bytes")
     if memory is not None:
         table.add_row("weight memory", f"{memory / 1e6:.2f} MB")

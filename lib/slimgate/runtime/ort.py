@@ -11,7 +11,15 @@ import numpy as np
 
 from slimgate.errors import InputError, UnavailableError, name_offenders
 from slimgate.flow import Artifact, Detector, Json
-from slimgate.runtime.base import FloatArray, Runner, Runtime, class_count, refuse_format, refuse_model
+from slimgate.runtime.base import (
+    FloatArray,
+    Runner,
+    Runtime,
+    class_count,
+    graph_nms,
+    refuse_format,
+    refuse_model,
+)
 from slimgate.runtime.gpu import why_no_gpu
 
 FORMATS = ("onnx",)
@@ -49,6 +57,7 @@ class OnnxRuntimeRunner(Runner):
         self.image_size = source.image_size
         self.batch = batch or source.batch
         self.class_count = class_count(source)
+        self.nms = graph_nms(source)
         self.placement = _placement(self._session)
         self.provider = _check_provider(self._session, source.path, wanted=providers[0], name=name)
         self._check_convolutions(source.path)

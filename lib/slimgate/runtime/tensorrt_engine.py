@@ -14,7 +14,7 @@ from slimgate.artifact.profile import Profile, choose_profile
 from slimgate.artifact.trt import device_capability, load_trt, trt_log, why_not_installed
 from slimgate.errors import InputError, UnavailableError
 from slimgate.flow import Artifact, Detector, Json
-from slimgate.runtime.base import FloatArray, Runner, Runtime, class_count, refuse_format
+from slimgate.runtime.base import FloatArray, Runner, Runtime, class_count, graph_nms, refuse_format
 from slimgate.runtime.engine_fit import check_engine_fits, engine_complaint, refuse_engine
 from slimgate.runtime.gpu import why_no_gpu
 
@@ -69,6 +69,7 @@ class TensorRtRunner(Runner):
         self.image_size = source.image_size
         self.batch = source.batch or batch
         self.class_count = class_count(source)
+        self.nms = graph_nms(source)
 
     def _create_context(self) -> Any:
         if not self._captures_itself:

@@ -106,6 +106,8 @@ class Builder:
         if runtime == "torch":
             return self._checkpoint(spec)
         graph = self._onnx(spec, TARGET_BY_RUNTIME[runtime])
+        if spec.nms:
+            graph = self._suppressing(graph)
         return self._engine(graph, spec, runtime) if runtime in ENGINE_RUNTIMES else graph
 
     def _inputs(self, spec: VariantSpec, kind: str, **more: Json) -> dict[str, Json]:
@@ -181,6 +183,17 @@ class Builder:
                 "versions": _versions(),
             },
             lambda folder: write_qdq(fp32, self._plan(fp32), folder / fp32.path.name, target=target),
+        )
+
+    def _suppressing(self, graph: Artifact) -> Artifact:
+        from slimgate.artifact import append_nms
+        from slimgate.detect import GraphNms, Protocol
+
+        protocol = Protocol(image_size=self.detector.image_size, **self.study.protocol)
+        settings = GraphNms(conf=protocol.conf, iou=protocol.iou, max_det=protocol.max_det)
+        return self.store.artifact(
+            {"kind": "nms", "from": graph.sha256, "settings": settings.to_json(), "versions": _versions()},
+            lambda folder: append_nms(graph, folder / graph.path.name, settings),
         )
 
     def _engine(self, graph: Artifact, spec: VariantSpec, runtime: str) -> Artifact:

@@ -39,6 +39,7 @@ class VariantSpec:
         batches: batch sizes whose latency is measured.
         compute_capability: of the GPU that engines are built for, such as ``8.6``, or ``device``: that of the
             GPU that is there when the study runs.
+        nms: whether the file suppresses inside the graph, with the study's conf, iou and max_det.
         controls: variants that the gain is measured against: ``dense``, trained as long without slimming, and
             ``scratch``, as slim and trained as long from random weights.
         about: one sentence for the report.
@@ -51,6 +52,7 @@ class VariantSpec:
     runtimes: tuple[str, ...] = ()
     batches: tuple[int, ...] = (1,)
     compute_capability: str = "8.6"
+    nms: bool = False
     controls: Mapping[str, str] = field(default_factory=dict)
     about: str = ""
 
