@@ -132,3 +132,35 @@ def test_a_second_suppression_is_refused(suppressing, tmp_path):
     assert isinstance(engine, Artifact)
     with pytest.raises(InputError, match="format 'engine'\n  expected: an ONNX file with raw predictions"):
         append_nms(engine, tmp_path / "m.onnx", SETTINGS)
+
+
+def test_an_old_opset_is_refused(tmp_path):
+    """A foreign file of two classes, whose predictions are its own pixels."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("Reshape", ["images", "shape"], ["predictions"])],
+        "old",
+        [helper.make_tensor_value_info("images", kind, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info("predictions", kind, [1, 6, 2048])],
+        [onnx.numpy_helper.from_array(np.array([1, 6, 2048]), "shape")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=8)
+    helper.set_model_props(model, {"names": "['a', 'b']"})
+    (tmp_path / "old.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=r"old\.onnx: opset 12\n  expected: opset 13 or newer"):
+        append_nms(artifact_from_file(tmp_path / "old.onnx"), tmp_path / "m.onnx", SETTINGS)
+    assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize("opset", [17, 18, 20])
+def test_every_opset_that_is_exported(artifacts, opset, tmp_path):
+    from slimgate.artifact import export_onnx
+
+    raw = export_onnx(artifacts.detector, tmp_path / "raw.onnx", opset=opset)
+    inside = append_nms(raw, tmp_path / "m.onnx", GraphNms(max_det=40))
+    protocol = Protocol(image_size=64, max_det=40, multi_label=False)
+    images = random_images(2, seed=5)
+    with RUNTIMES["onnxruntime"].open(raw) as plain, RUNTIMES["onnxruntime"].open(inside) as runner:
+        for prediction, rows in zip(plain.run(images), runner.run(images), strict=True):
+            found = detections_from_rows(rows, protocol, runner.nms)
+            assert_same(found, detections_from_prediction(prediction, protocol))

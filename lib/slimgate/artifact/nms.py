@@ -20,6 +20,8 @@ from slimgate.flow import Artifact, Step
 
 OUTPUT_NAME = "detections"
 _PREFIX = "nms/"
+_OLDEST_OPSET = 13
+"""From there Split, Squeeze and Unsqueeze take sizes and axes as inputs."""
 
 
 def append_nms(source: Artifact, path: Path, settings: GraphNms) -> Artifact:
@@ -39,7 +41,8 @@ def append_nms(source: Artifact, path: Path, settings: GraphNms) -> Artifact:
         settings: of the suppression.
 
     Raises:
-        InputError: the source is no ONNX file or suppresses already, or the file cannot be written.
+        InputError: the source is no ONNX file, of an older opset than 13, or suppresses already; or the file cannot
+            be written.
     """
     if source.format != "onnx" or "nms" in source.facts:
         raise InputError(
@@ -53,6 +56,14 @@ def append_nms(source: Artifact, path: Path, settings: GraphNms) -> Artifact:
     started = time.perf_counter()
     model = load_onnx(source.path)
     card = read_card(source.path, model)
+    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    if opset < _OLDEST_OPSET:
+        raise InputError(
+            str(source.path),
+            found=f"opset {opset}",
+            expected=f"opset {_OLDEST_OPSET} or newer, whose operators the suppression is made of",
+            action="export the detector again with 'slimgate export --nms'",
+        )
     _Tail(model, len(card.class_names)).append(settings)
     step = Step(operation="nms", settings=settings.to_json())
     card = dataclasses.replace(
