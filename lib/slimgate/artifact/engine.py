@@ -187,7 +187,7 @@ def _step(facts: dict[str, Json], profiles: tuple[Profile, ...], options: Engine
     settings: dict[str, Json] = {
         "kind": facts["kind"],
         "compute_capability": facts["compute_capability"],
-        "batch": fixed_batch(profiles) or [str(profile) for profile in profiles],
+        "batch": fixed_batch(profiles) or ", ".join(str(profile) for profile in profiles),
         **options.chosen(),
     }
     return Step(operation="engine", settings=settings, notes={"version": facts["version"]})

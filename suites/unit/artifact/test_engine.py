@@ -106,7 +106,7 @@ def test_one_engine_for_several_generations_and_batch_sizes(artifacts, tmp_path)
     assert built.facts["compute_capability"] == "8.6,8.9"
     assert built.facts["profiles"] == [[1, 1, 1], [2, 4, 8]]
     assert built.batch == 0
-    assert built.lineage[-1].settings["batch"] == ["1:1:1", "2:4:8"]
+    assert built.lineage[-1].settings["batch"] == "1:1:1, 2:4:8"
 
 
 @needs_rtx
