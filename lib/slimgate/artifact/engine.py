@@ -9,23 +9,33 @@ import time
 from pathlib import Path
 from typing import Any
 
+from slimgate.artifact.engine_options import EngineOptions, apply_options, check_options
+from slimgate.artifact.engine_target import name_target, target_capability
 from slimgate.artifact.fingerprint import hash_file
-from slimgate.artifact.graph import load_onnx
+from slimgate.artifact.graph import Graph, load_onnx
 from slimgate.artifact.load import read_card
 from slimgate.artifact.manifest import artifact_from_engine, manifest_json, manifest_path
+from slimgate.artifact.precision import convolution_precision
+from slimgate.artifact.profile import Profile, fixed_batch, profiles_from_batch
 from slimgate.artifact.semi_structured import OPERATION as SEMI_STRUCTURED
-from slimgate.artifact.trt import load_trt, trt_log, version_of
+from slimgate.artifact.timing_cache import attach_timing_cache, keep_timing_cache, read_timing_cache
+from slimgate.artifact.trt import load_trt, trt_log
 from slimgate.artifact.write import replace_file
 from slimgate.errors import InputError, UnavailableError, UsageError
-from slimgate.flow import Artifact, Precision, Step
-
-LARGEST_DYNAMIC_BATCH = 32
+from slimgate.flow import Artifact, Json, Precision, Step
 
 _FAILED = ("ERROR", "INTERNAL_ERROR")
+_DEFAULTS = EngineOptions()
 
 
 def build_engine(
-    source: Artifact, path: Path, *, kind: str, compute_capability: str | None = None, batch: int = 1
+    source: Artifact,
+    path: Path,
+    *,
+    kind: str,
+    compute_capability: str | None = None,
+    batch: int | tuple[Profile, ...] = 1,
+    options: EngineOptions = _DEFAULTS,
 ) -> Artifact:
     """Build a TensorRT engine from an ONNX artifact.
 
@@ -36,49 +46,60 @@ def build_engine(
         source: the ONNX artifact: FP32, FP16, or INT8 written for ``tensorrt``.
         path: the ``.engine`` file; replaced as a whole or not at all.
         kind: ``tensorrt`` or ``tensorrt-rtx``.
-        compute_capability: of the GPU that will run it, such as ``8.6``; None: every GPU the kind targets by
-            itself (``tensorrt-rtx``: Ampere and newer), or the one that is there (``tensorrt``).
-        batch: fixed batch size, or 0 for 1 to 32.
+        compute_capability: of the GPU that will run it, such as ``8.6``; of several, ``8.6,8.9``
+            (``tensorrt-rtx``); None: every GPU the kind targets by itself (``tensorrt-rtx``: Ampere and newer), or
+            the one that is there (``tensorrt``).
+        batch: fixed batch size, 0 for 1 to 32, or the optimisation profiles.
+        options: how it is built.
 
     Raises:
-        UsageError: unknown kind, or a compute capability that it cannot target.
+        UsageError: unknown kind, a compute capability that it cannot target, or an option that it does not have.
         UnavailableError: the kind is not installed, or needs a GPU that is not there.
-        InputError: TensorRT refuses the graph, or the file cannot be written.
+        InputError: TensorRT refuses the graph, the timing cache is not the pinned one, or a file cannot be written.
     """
     trt = load_trt(kind)
-    _check_source(source, batch)
+    check_options(kind, options)
+    profiles = profiles_from_batch(batch) if isinstance(batch, int) else batch
+    _check_source(source, kind, profiles)
+    timings = read_timing_cache(options)
     log = trt_log(kind)
     start = len(log.messages)
     started = time.perf_counter()
     builder = _builder(trt, kind, log, start)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    network = builder.create_network(_strongly_typed(trt))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(source.path.read_bytes()):
         reasons = [str(parser.get_error(index)) for index in range(parser.num_errors)]
         raise _refused(source, kind, reasons or log.since(start, *_FAILED))
-    config = _config(trt, builder, network, source, batch)
-    capability = _target(trt, config, kind, compute_capability)
+    config = _config(trt, builder, network, source, profiles)
+    apply_options(trt, config, options)
+    attach_timing_cache(trt, config, options, timings)
+    capability = target_capability(trt, config, kind, compute_capability)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise _refused(source, kind, log.since(start, *_FAILED))
     build_s = time.perf_counter() - started
-    weight_bytes = _logged_bytes(log.since(start), "Total Weights Memory")
     facts = {
         "kind": kind,
         "version": str(trt.__version__),
         "compute_capability": capability,
+        "profiles": [list(profile) for profile in profiles],
+        "options": options.chosen(),
         "sparse_weights_allowed": _is_semi_structured(source),
         "onnx_sha256": source.sha256,
-        "weight_memory_bytes": weight_bytes,
+        "weight_memory_bytes": _logged_bytes(log.since(start), "Total Weights Memory"),
         "activation_memory_bytes": _logged_bytes(log.since(start), "Total Activation Memory"),
+        "convolutions": _convolutions(source),
         "proof": "shares of the ONNX graph, which a strongly typed network keeps; running it needs a GPU",
+        **keep_timing_cache(config, options),
+        **({"nms": source.facts["nms"]} if "nms" in source.facts else {}),
     }
-    return _write(
-        source, path, bytes(plan), facts=facts, build_s=build_s, target=_name(kind, capability), batch=batch
-    )
+    step = _step(facts, profiles, options)
+    target = name_target(kind, capability)
+    return _write(source, path, bytes(plan), facts=facts, build_s=build_s, target=target, step=step)
 
 
-def _check_source(source: Artifact, batch: int) -> None:
+def _check_source(source: Artifact, kind: str, profiles: tuple[Profile, ...]) -> None:
     if source.format != "onnx":
         raise InputError(
             str(source.path),
@@ -93,9 +114,16 @@ def _check_source(source: Artifact, batch: int) -> None:
             expected="target 'tensorrt': signed activations with zero point 0",
             action="write it again with 'slimgate export --precision int8 --target tensorrt'",
         )
-    if source.batch and source.batch != batch:
+    if kind == "tensorrt-rtx" and "nms" in source.facts:
+        raise InputError(
+            str(source.path),
+            found="suppresses inside the graph",
+            expected="raw predictions: tensorrt-rtx has no kernel for non-maximum suppression",
+            action="leave --nms out, or build with kind 'tensorrt'",
+        )
+    if source.batch and profiles != profiles_from_batch(source.batch):
         raise UsageError(
-            f"batch {batch}",
+            f"batch {fixed_batch(profiles) or ', '.join(str(profile) for profile in profiles)}",
             found=f"{source.path} is fixed to batch {source.batch}",
             expected=f"batch {source.batch}",
             action="export the ONNX file with a dynamic batch (0), or build this batch",
@@ -115,7 +143,13 @@ def _builder(trt: Any, kind: str, log: Any, start: int) -> Any:
         ) from error
 
 
-def _config(trt: Any, builder: Any, network: Any, source: Artifact, batch: int) -> Any:
+def _strongly_typed(trt: Any) -> int:
+    # A flag of TensorRT 10 and TensorRT-RTX; TensorRT 11 knows no other networks.
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
+
+
+def _config(trt: Any, builder: Any, network: Any, source: Artifact, profiles: tuple[Profile, ...]) -> Any:
     config = builder.create_builder_config()
     # TF32 has a 10-bit mantissa; a file called FP32 does not compute in it.
     config.clear_flag(trt.BuilderFlag.TF32)
@@ -126,10 +160,10 @@ def _config(trt: Any, builder: Any, network: Any, source: Artifact, batch: int) 
     tensor = network.get_input(0)
     if tensor.shape[0] == -1:
         image = (3, source.image_size, source.image_size)
-        smallest, usual, largest = (batch,) * 3 if batch else (1, 1, LARGEST_DYNAMIC_BATCH)
-        profile = builder.create_optimization_profile()
-        profile.set_shape(tensor.name, (smallest, *image), (usual, *image), (largest, *image))
-        config.add_optimization_profile(profile)
+        for sizes in profiles:
+            profile = builder.create_optimization_profile()
+            profile.set_shape(tensor.name, *((size, *image) for size in sizes))
+            config.add_optimization_profile(profile)
     return config
 
 
@@ -137,42 +171,26 @@ def _is_semi_structured(source: Artifact) -> bool:
     return any(step.operation == SEMI_STRUCTURED for step in source.lineage)
 
 
-def _target(trt: Any, config: Any, kind: str, wanted: str | None) -> str:
-    """Point the builder at one GPU generation and return its name: ``8.6``, or ``any``."""
-    if not hasattr(config, "num_compute_capabilities"):
-        import torch
-
-        here = ".".join(str(part) for part in torch.cuda.get_device_capability())
-        if wanted not in (None, here):
-            raise UsageError(
-                f"compute capability {wanted}",
-                found=f"{kind} builds for the GPU that is there, {here}",
-                expected=here,
-                action="leave it out, or build on the other GPU",
-            )
-        return here
-    if wanted is None:
-        return "any"
-    known = {
-        re.sub(r"^SM(\d+)(\d)$", r"\1.\2", name): getattr(trt.ComputeCapability, name)
-        for name in dir(trt.ComputeCapability)
-        if re.fullmatch(r"SM\d+", name)
+def _convolutions(source: Artifact) -> dict[str, Json]:
+    """Return what each convolution is in the graph: the engine's inspector is held against it on a GPU."""
+    graph = Graph(load_onnx(source.path))
+    return {
+        node.name: {
+            "macs": graph.multiply_accumulates(node),
+            "precision": convolution_precision(graph, node),
+        }
+        for node in graph.convolutions()
     }
-    if wanted not in known:
-        raise UsageError(
-            f"compute capability {wanted}",
-            found=f"not a target of {kind} {version_of(kind)}",
-            expected=f"one of {', '.join(sorted(known, key=float))}",
-            action="use that of your GPU, or leave it out",
-        )
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(known[wanted], 0)
-    return wanted
 
 
-def _name(kind: str, capability: str) -> str:
-    suffix = "any" if capability == "any" else f"sm{capability.replace('.', '')}"
-    return f"{kind}-{version_of(kind)}-{suffix}"
+def _step(facts: dict[str, Json], profiles: tuple[Profile, ...], options: EngineOptions) -> Step:
+    settings: dict[str, Json] = {
+        "kind": facts["kind"],
+        "compute_capability": facts["compute_capability"],
+        "batch": fixed_batch(profiles) or ", ".join(str(profile) for profile in profiles),
+        **options.chosen(),
+    }
+    return Step(operation="engine", settings=settings, notes={"version": facts["version"]})
 
 
 def _write(
@@ -183,13 +201,9 @@ def _write(
     facts: dict[str, Any],
     build_s: float,
     target: str,
-    batch: int,
+    step: Step,
 ) -> Artifact:
-    step = Step(
-        operation="engine",
-        settings={"kind": facts["kind"], "compute_capability": facts["compute_capability"], "batch": batch},
-        notes={"version": facts["version"]},
-    )
+    batch = fixed_batch([Profile(*sizes) for sizes in facts["profiles"]])
     card = read_card(source.path, load_onnx(source.path))
     card = dataclasses.replace(card, target=target, batch=batch, lineage=(*card.lineage, step))
     # The manifest goes first and names the new bytes: a kill between the two leaves a pair that is refused.

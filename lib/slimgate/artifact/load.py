@@ -9,6 +9,7 @@ from slimgate.artifact.card import Card, card_from_metadata
 from slimgate.artifact.fingerprint import hash_file
 from slimgate.artifact.graph import Graph, load_onnx
 from slimgate.artifact.precision import claimed_precision, precision_shares
+from slimgate.detect.graph_nms import COLUMNS
 from slimgate.errors import InputError
 from slimgate.flow import Artifact
 
@@ -142,10 +143,13 @@ def _check_outputs(path: Path, model: Any, card: Card) -> None:
             str(path),
             found=f"{len(outputs)} outputs: {', '.join(value.name for value in outputs)}",
             expected="one output, predictions (n, 4 + classes, candidates)",
-            action="export the model with its decoding head and without NMS",
+            action="export the model with its decoding head, or NMS inside it with 'slimgate export --nms'",
         )
     found = Graph(model).types.get(outputs[0].name)
     shape = found.shape if found else ()
+    if "nms" in card.facts:
+        _check_rows(path, shape)
+        return
     rows = 4 + len(card.class_names)
     if len(shape) != 3 or shape[1] != rows:
         described = tuple("n" if size is None else size for size in shape)
@@ -154,4 +158,15 @@ def _check_outputs(path: Path, model: Any, card: Card) -> None:
             found=f"an output of shape {described} for {len(card.class_names)} class names",
             expected=f"(n, {rows}, candidates): four box rows and one row per class",
             action="check that the class names belong to this model, or export it with 'slimgate export'",
+        )
+
+
+def _check_rows(path: Path, shape: tuple[int | None, ...]) -> None:
+    if len(shape) != 3 or shape[2] != COLUMNS:
+        described = tuple("n" if size is None else size for size in shape)
+        raise InputError(
+            str(path),
+            found=f"an output of shape {described}, beside metadata that say it suppresses inside",
+            expected=f"(n, max_det, {COLUMNS}): box, score and class",
+            action="export it again with 'slimgate export --nms'",
         )

@@ -8,13 +8,11 @@ from pathlib import Path
 from slimgate.artifact.card import Card
 from slimgate.artifact.fingerprint import hash_file
 from slimgate.artifact.graph import read_bytes
+from slimgate.artifact.plan_header import read_plan_header
 from slimgate.errors import InputError
 from slimgate.flow import Artifact, Json
 
 FORMAT = "slimgate-engine/1"
-
-_MAGIC = (b"vtrt", b"ftrt", b"ptrt")
-"""First bytes of a serialised plan, by kind and version of TensorRT."""
 
 
 def manifest_path(engine: Path) -> Path:
@@ -42,13 +40,7 @@ def artifact_from_engine(path: Path) -> Artifact:
         InputError: either is missing or damaged, or they do not belong together.
     """
     content = read_bytes(path, kind="TensorRT engine")
-    if not content.startswith(_MAGIC):
-        raise InputError(
-            str(path),
-            found=f"starts with {content[:4]!r}",
-            expected="a serialised TensorRT engine",
-            action="build it with 'slimgate export --format engine'",
-        )
+    header = read_plan_header(path, content)
     manifest = _read_manifest(path)
     try:
         card = Card.from_json(manifest["card"])
@@ -75,6 +67,13 @@ def artifact_from_engine(path: Path) -> Artifact:
             found=f"{len(content)} bytes, not the {artifact.size_bytes} bytes that its manifest describes",
             expected=f"the engine with sha256 {artifact.sha256[:12]}",
             action="copy engine and manifest together, or build the engine again",
+        )
+    if header.kind != artifact.facts.get("kind"):
+        raise InputError(
+            str(path),
+            found=f"built by {header.kind} {header.version}; its manifest says {artifact.facts.get('kind')}",
+            expected="engine and manifest of one build",
+            action="build the engine again with 'slimgate export --format engine'",
         )
     return artifact
 

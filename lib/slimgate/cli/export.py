@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimgate.cli.export_engine import add_engine_arguments, build_from_arguments, refuse_engine_arguments
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from slimgate.detect import GraphNms
     from slimgate.flow import Artifact
 
 _EPILOG = """\
@@ -22,6 +25,8 @@ examples:
   slimgate export best.pt --precision int8 --calib codes:calib --target openvino
   slimgate export best.pt --precision fp16 --format engine --compute-capability 8.6
   slimgate export best.pt --precision int8 --format engine --calib data.yaml
+  slimgate export best.pt --nms --nms-conf .25 --nms-iou .45   answers with detections, for predict and for shipping
+  slimgate export best.pt --format engine --profile 1:1:1 --profile 32:32:32      tuned for two batch sizes
 
 INT8 is calibrated on training images (512 by default), never on the images it will be judged on: name those with
 --evaluated and the overlap is checked by content. The head stays in float. Targets of INT8: x86 (onnxruntime),
@@ -30,8 +35,6 @@ openvino, tensorrt; the same Q/DQ file is not the same network in all of them, s
 An engine is built by tensorrt or, with no GPU at hand, ahead of time by tensorrt-rtx; it comes with a manifest,
 OUT.json, that belongs beside it. The share of convolution arithmetic per precision is printed: that is the proof.
 """
-
-_KINDS = ("tensorrt", "tensorrt-rtx")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -72,16 +75,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--batch",
         type=int,
         metavar="N",
-        help="fixed batch size, 0: any (default: 0 for onnx, 1 for an engine)",
+        help="fixed batch size, 0: any, for an engine 1 to 32 (default: 0 for onnx, 1 for an engine)",
     )
     parser.add_argument("--imgsz", type=int, metavar="PX", help="side of the square input (default: MODEL's)")
-    parser.add_argument("--opset", type=int, default=17, metavar="N", help="of ONNX (default: %(default)s)")
-    parser.add_argument("--kind", choices=_KINDS, help="what builds the engine (default: what is installed)")
     parser.add_argument(
-        "--compute-capability", metavar="X.Y", help="GPU generation of an engine, such as 8.6"
+        "--nms",
+        action="store_true",
+        help="suppress inside the graph: the output is (n, max_det, 6), box, score and class (not in tensorrt-rtx)",
     )
+    parser.add_argument(
+        "--nms-conf", type=float, metavar="F", help="scores must exceed this (default: .001, as val asks for)"
+    )
+    parser.add_argument("--nms-iou", type=float, metavar="F", help="overlap that suppresses (default: .6)")
+    parser.add_argument("--nms-max-det", type=int, metavar="N", help="rows per image (default: 300)")
+    parser.add_argument("--opset", type=int, default=17, metavar="N", help="of ONNX (default: %(default)s)")
     parser.add_argument("-o", "--out", type=Path, metavar="OUT", help="default: beside MODEL, named for it")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
+    add_engine_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -131,6 +141,8 @@ def _check_options(args: argparse.Namespace, out: Path) -> None:
             expected="--calib DATA: training images like those that will be seen",
             action="add --calib with a data.yaml, a COCO .json, or codes:calib",
         )
+    if args.format != "engine":
+        refuse_engine_arguments(args)
     if args.format == "engine" and args.target not in (None, "tensorrt"):
         raise UsageError(
             f"--target {args.target}",
@@ -141,25 +153,43 @@ def _check_options(args: argparse.Namespace, out: Path) -> None:
 
 
 def _export(args: argparse.Namespace, out: Path, folder: Path) -> Artifact:
-    from slimgate.artifact import build_engine, convert_fp16
+    from slimgate.artifact import append_nms, convert_fp16
 
+    settings = _nms_settings(args)
     final = args.format == "onnx"
-    fp32 = _fp32(args, out if final and args.precision == "fp32" else folder / "fp32.onnx")
-    path = out if final else folder / f"{args.precision}.onnx"
+    raw = final and settings is None
+    fp32 = _fp32(args, out if raw and args.precision == "fp32" else folder / "fp32.onnx")
+    path = out if raw else folder / f"{args.precision}.onnx"
     artifact = fp32
     if args.precision == "fp16":
         artifact = convert_fp16(fp32, path)
     elif args.precision == "int8":
         artifact = _quantize(args, fp32, path)
+    if settings is not None:
+        artifact = append_nms(artifact, out if final else folder / "nms.onnx", settings)
     if final:
         return artifact
-    return build_engine(
-        artifact,
-        out,
-        kind=args.kind or _installed_kind(),
-        compute_capability=args.compute_capability,
-        batch=1 if args.batch is None else args.batch,
-    )
+    args.out = out
+    return build_from_arguments(args, artifact)
+
+
+def _nms_settings(args: argparse.Namespace) -> GraphNms | None:
+    from slimgate.detect import GraphNms
+    from slimgate.errors import UsageError
+
+    given = {
+        name: value
+        for name in ("conf", "iou", "max_det")
+        if (value := getattr(args, f"nms_{name}")) is not None
+    }
+    if given and not args.nms:
+        raise UsageError(
+            f"--nms-{next(iter(given)).replace('_', '-')}",
+            found="no NMS is asked for",
+            expected="--nms beside it",
+            action="add --nms, or leave it out",
+        )
+    return GraphNms(**given) if args.nms else None
 
 
 def _fp32(args: argparse.Namespace, path: Path) -> Artifact:
@@ -168,14 +198,22 @@ def _fp32(args: argparse.Namespace, path: Path) -> Artifact:
     from slimgate.model import load_detector
 
     if args.model.suffix.lower() == ".onnx":
-        if args.precision == "fp32" and args.format == "onnx":
+        if args.precision == "fp32" and args.format == "onnx" and not args.nms:
             raise UsageError(
                 str(args.model),
                 found="is ONNX already",
-                expected="another precision or format",
-                action="add --precision fp16 or int8, or --format engine",
+                expected="another precision or format, or NMS",
+                action="add --precision fp16 or int8, --nms, or --format engine",
             )
-        return artifact_from_file(args.model)
+        artifact = artifact_from_file(args.model)
+        if "nms" in artifact.facts and args.precision != "fp32":
+            raise UsageError(
+                str(args.model),
+                found="suppresses inside the graph already",
+                expected="raw predictions: the precision is changed first, NMS added last",
+                action="start from the file without NMS",
+            )
+        return artifact
     detector = load_detector(args.model, image_size=args.imgsz)
     # An engine's own profile fixes its batch; the graph below it stays free.
     batch = args.batch or 0 if args.format == "onnx" else 0
@@ -214,26 +252,6 @@ def _calibration_inputs(paths: tuple[Path, ...], fp32: Artifact) -> Iterator[npt
         yield np.repeat(images, fp32.batch or 1, axis=0)
 
 
-def _installed_kind() -> str:
-    from slimgate.artifact.trt import why_not_installed
-    from slimgate.errors import UnavailableError
-    from slimgate.runtime.gpu import why_no_gpu
-
-    installed = [kind for kind in _KINDS if why_not_installed(kind) is None]
-    # tensorrt proper builds only where a GPU is.
-    usable = [kind for kind in installed if kind != "tensorrt" or why_no_gpu() is None]
-    if not usable:
-        raise UnavailableError(
-            "--format engine",
-            found=f"installed: {', '.join(installed) or 'neither tensorrt nor tensorrt-rtx'}; no GPU"
-            if why_no_gpu()
-            else "neither tensorrt nor tensorrt-rtx is installed",
-            expected="tensorrt-rtx, or tensorrt with an NVIDIA GPU",
-            action="pip install slimgate[tensorrt-rtx]",
-        )
-    return usable[0]
-
-
 def _summarise(artifact: Artifact) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -245,12 +263,17 @@ def _summarise(artifact: Artifact) -> None:
         "size", f"{artifact.size_bytes / 1e6:.2f} MB ({compressed_bytes(artifact.path) / 1e6:.2f} zlib)"
     )
     table.add_row("target", artifact.target)
-    table.add_row("batch", str(artifact.batch or "any"))
+    profiles = [":".join(str(size) for size in sizes) for sizes in artifact.facts.get("profiles", ())]
+    table.add_row("batch", str(artifact.batch or ", ".join(profiles) or "any"))
     shares = ", ".join(f"{name} {share:.1%}" for name, share in sorted(artifact.shares.items()))
     table.add_row("convolution MACs", shares)
     fused = artifact.facts.get("ort_int8_conv_share")
     if fused is not None:
         table.add_row("of them INT8 kernels", f"{fused:.1%} in onnxruntime")
+    if "nms" in artifact.facts:
+        table.add_row(
+            "NMS inside", ", ".join(f"{key} {value:g}" for key, value in artifact.facts["nms"].items())
+        )
     memory = artifact.facts.get("weight_memory_bytes")
     if memory is not None:
         table.add_row("weight memory", f"{memory / 1e6:.2f} MB")

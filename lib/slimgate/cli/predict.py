@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--conf", type=float, default=0.25, help="scores must exceed this (default: %(default)s)"
     )
     parser.add_argument(
-        "--iou", type=float, default=0.45, help="overlap above which NMS suppresses (default: %(default)s)"
+        "--iou", type=float, help="overlap above which NMS suppresses (default: .45, or the file's own NMS)"
     )
     parser.add_argument(
         "--imgsz", type=int, metavar="PX", help="longer side of the input (default: the model's own)"
@@ -77,7 +77,12 @@ def run(args: argparse.Namespace) -> int:
     for path in paths:
         inspect_image(path)
     opened = open_model(args.model, runtime=args.runtime, image_size=args.imgsz)
-    protocol = Protocol(image_size=opened.image_size, conf=args.conf, iou=args.iou, multi_label=False)
+    baked = opened.runner.nms
+    iou = args.iou if args.iou is not None else baked.iou if baked else 0.45
+    max_det = min(300, baked.max_det) if baked else 300
+    protocol = Protocol(
+        image_size=opened.image_size, conf=args.conf, iou=iou, max_det=max_det, multi_label=False
+    )
     args.out.mkdir(parents=True, exist_ok=True)
     copies = name_copies(paths, args.out)
     console = Console(stderr=True)

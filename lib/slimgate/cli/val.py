@@ -25,6 +25,8 @@ The 12 lines follow COCO: every class of every candidate above .001, at most 300
 -1.000 means that the dataset has no such object. The table below them is what a user of --conf sees; there
 each candidate answers for its best class only. miss rate: objects that no detection of their class overlaps
 by IoU .5. partial: those misses where the nearest box covers less than 80 % of the object.
+
+A file with NMS inside (export --nms) is judged by what it answers: each candidate's best class, in the 12 lines too.
 """
 
 _COLUMNS = ("class", "objects", "TP", "FP", "FN", "precision", "recall", "F1", "miss rate", "partial")
@@ -54,7 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--conf", type=float, default=0.5, help="confidence of the per-class table (default: %(default)s)"
     )
     parser.add_argument(
-        "--iou", type=float, default=0.6, help="overlap above which NMS suppresses (default: %(default)s)"
+        "--iou", type=float, help="overlap above which NMS suppresses (default: .6, or the file's own NMS)"
     )
     parser.add_argument(
         "--batch", type=int, default=1, metavar="N", help="images per network call (default: %(default)s)"
@@ -83,7 +85,11 @@ def run(args: argparse.Namespace) -> int:
         # Before minutes of evaluation, not after: an unwritable place is told at once.
         args.json.parent.mkdir(parents=True, exist_ok=True)
     opened = open_model(args.model, runtime=args.runtime, image_size=args.imgsz)
-    protocol = Protocol(image_size=opened.image_size, iou=args.iou, deployed_conf=args.conf)
+    baked = opened.runner.nms
+    iou = args.iou if args.iou is not None else baked.iou if baked else 0.6
+    protocol = Protocol(image_size=opened.image_size, iou=iou, deployed_conf=args.conf)
+    if baked is not None:
+        protocol = baked.judging(protocol)
     with opened.runner as runner:
         dataset = load_dataset(args.data, count=args.count)
         check_class_names(opened.class_names, dataset)

@@ -13,7 +13,14 @@ import numpy.typing as npt
 
 from slimgate.data import Dataset, batch_from_images, read_image, rectangle_from_image
 from slimgate.data.letterbox import PADDING
-from slimgate.detect import Detections, Protocol, compile_kernels, detections_from_prediction
+from slimgate.detect import (
+    Detections,
+    GraphNms,
+    Protocol,
+    compile_kernels,
+    detections_from_prediction,
+    detections_from_rows,
+)
 
 Progress = Callable[[int], object]
 """Called with the number of images that were just finished."""
@@ -24,12 +31,14 @@ class ImageRunner(Interface):
 
     Attributes:
         batch: the only batch size it takes, or 0 for any.
+        nms: what suppression inside the file is set to, or None when it answers with raw predictions.
     """
 
     batch: int
+    nms: GraphNms | None
 
     def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return predictions ``(n, 4 + classes, anchors)`` for images ``(n, 3, s, s)`` in 0..1."""
+        """Return predictions ``(n, 4 + classes, anchors)``, or rows, for images ``(n, 3, s, s)`` in 0..1."""
         ...
 
 
@@ -103,7 +112,10 @@ def iterate_predictions(
             found = []
             for protocol in protocols:
                 before = time.perf_counter()
-                detections = detections_from_prediction(output, protocol)
+                if runner.nms is None:
+                    detections = detections_from_prediction(output, protocol)
+                else:
+                    detections = detections_from_rows(output, protocol, runner.nms)
                 found.append(detections.with_boxes(placement.to_original(detections.boxes)))
                 seconds.append(time.perf_counter() - before)
             yield Prediction(

@@ -11,6 +11,8 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from slimgate.detect import GraphNms
+from slimgate.detect.graph_nms import COLUMNS
 from slimgate.errors import InputError
 from slimgate.flow import Artifact, Detector, Json
 
@@ -26,6 +28,7 @@ class Runner(ABC):
         image_size: side of the square input, pixels.
         batch: the only batch size it takes, or 0 for any.
         class_count: how many score rows the prediction has.
+        nms: what suppression inside the file is set to, or None when it answers with raw predictions.
         rectangle_stride: above 0, rectangles whose sides are multiples of it (and at most ``image_size``) run too.
     """
 
@@ -34,12 +37,14 @@ class Runner(ABC):
     image_size: int
     batch: int
     class_count: int
+    nms: GraphNms | None = None
     rectangle_stride: int = 0
 
     def run(self, images: FloatArray) -> FloatArray:
         """Return the predictions ``(n, 4 + classes, candidates)`` of RGB images ``(n, 3, s, s)`` in 0..1.
 
         Rows are centre x, centre y, width, height in pixels of the network input, then one score per class.
+        A file that suppresses inside answers ``(n, max_det, 6)``: see ``slimgate.detect.detections_from_rows``.
 
         Raises:
             InputError: the images have another type, shape or batch size, or the runtime answered in another
@@ -47,12 +52,19 @@ class Runner(ABC):
         """
         self._check_images(images)
         predictions = self._infer(np.ascontiguousarray(images))
-        expected = (images.shape[0], 4 + self.class_count)
-        if predictions.dtype != np.float32 or predictions.ndim != 3 or predictions.shape[:2] != expected:
+        expected: tuple[int | str, ...] = (images.shape[0], 4 + self.class_count, "candidates")
+        if self.nms:
+            expected = (images.shape[0], "max_det", COLUMNS)
+        right = predictions.ndim == 3 and all(
+            size == wanted
+            for size, wanted in zip(predictions.shape, expected, strict=True)
+            if isinstance(wanted, int)
+        )
+        if predictions.dtype != np.float32 or not right:
             raise InputError(
                 f"predictions of {self.runtime}",
                 found=f"{predictions.dtype} {predictions.shape}",
-                expected=f"float32 {(*expected, 'candidates')}",
+                expected=f"float32 {expected}",
                 action="export the model with 'slimgate export'",
             )
         return predictions
@@ -64,6 +76,14 @@ class Runner(ABC):
     def describe(self) -> dict[str, Json]:
         """Return what identifies this execution: runtime, version, provider, threads, and the like."""
         return {"runtime": self.runtime, "provider": self.provider}
+
+    def executed_shares(self) -> dict[str, float] | None:
+        """Return the share of convolution MACs per precision that really runs, or None where nothing tells it.
+
+        Raises:
+            InputError: it is not what the file's graph says.
+        """
+        return None
 
     def close(self) -> None:  # noqa: B027 - most runtimes free with the last reference
         """Free what the runtime holds; the runner cannot run afterwards."""
@@ -134,6 +154,11 @@ class Runtime:
 def class_count(source: Artifact | Detector) -> int:
     """Return how many classes a model tells apart."""
     return len(source.class_names)
+
+
+def graph_nms(source: Artifact) -> GraphNms | None:
+    """Return what suppression inside a file is set to, or None when there is none."""
+    return GraphNms.from_json(source.facts["nms"]) if "nms" in source.facts else None
 
 
 def refuse_format(runtime: str, source: Artifact | Detector, formats: tuple[str, ...]) -> InputError:

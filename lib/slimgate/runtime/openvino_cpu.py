@@ -9,7 +9,15 @@ import numpy as np
 
 from slimgate.errors import InputError, UnavailableError
 from slimgate.flow import Artifact, Detector, Json
-from slimgate.runtime.base import FloatArray, Runner, Runtime, class_count, refuse_format, refuse_model
+from slimgate.runtime.base import (
+    FloatArray,
+    Runner,
+    Runtime,
+    class_count,
+    graph_nms,
+    refuse_format,
+    refuse_model,
+)
 
 FORMATS = ("onnx",)
 _HINT = "INFERENCE_PRECISION_HINT"
@@ -46,6 +54,7 @@ class OpenVinoRunner(Runner):
         self.image_size = source.image_size
         self.batch = batch or source.batch
         self.class_count = class_count(source)
+        self.nms = graph_nms(source)
         self.precision = _type_name(self._compiled.get_property(_HINT))
         if self.precision != precision:
             raise InputError(

@@ -9,13 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from slimgate.errors import InputError, UnavailableError, name_offenders
+from slimgate.errors import UnavailableError
 from slimgate.flow import Artifact, Detector, Json
-from slimgate.runtime.base import FloatArray, Runner, Runtime, class_count, refuse_format, refuse_model
+from slimgate.runtime.base import (
+    FloatArray,
+    Runner,
+    Runtime,
+    class_count,
+    graph_nms,
+    refuse_format,
+    refuse_model,
+)
 from slimgate.runtime.gpu import why_no_gpu
+from slimgate.runtime.ort_placement import CPU as CPU_PROVIDER
+from slimgate.runtime.ort_placement import check_placement, placement_from_session
 
 FORMATS = ("onnx",)
-_CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _TENSORRT = "TensorrtExecutionProvider"
 
@@ -35,7 +44,7 @@ class OnnxRuntimeRunner(Runner):
         # Spinning workers slow down whatever is timed next to this session.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        if providers[0] != _CPU:
+        if providers[0] != CPU_PROVIDER:
             onnxruntime.preload_dlls()
         try:
             self._session = onnxruntime.InferenceSession(
@@ -49,9 +58,11 @@ class OnnxRuntimeRunner(Runner):
         self.image_size = source.image_size
         self.batch = batch or source.batch
         self.class_count = class_count(source)
-        self.placement = _placement(self._session)
+        self.nms = graph_nms(source)
+        self.placement = placement_from_session(self._session)
         self.provider = _check_provider(self._session, source.path, wanted=providers[0], name=name)
-        self._check_convolutions(source.path)
+        check_placement(f"{source.path} on {name}", self.placement, provider=self.provider)
+        self._shares = dict(source.shares)
         self._input = self._session.get_inputs()[0].name
         self._threads = threads
 
@@ -62,7 +73,7 @@ class OnnxRuntimeRunner(Runner):
         """Return runtime, version, provider, threads, and how many nodes each provider runs."""
         import onnxruntime
 
-        nodes = Counter(provider for provider, _ in self.placement.values())
+        nodes = Counter(placed.provider for placed in self.placement.values())
         return {
             **super().describe(),
             "version": onnxruntime.__version__,
@@ -70,20 +81,15 @@ class OnnxRuntimeRunner(Runner):
             "nodes": dict(nodes),
         }
 
-    def _check_convolutions(self, path: Path) -> None:
-        # get_providers() lists what a session may use; a convolution can still have been left to the CPU.
-        elsewhere = [
-            node
-            for node, (provider, operator) in self.placement.items()
-            if operator in ("Conv", "ConvTranspose", "QLinearConv") and provider != self.provider
-        ]
-        if elsewhere:
-            raise InputError(
-                f"{path} on {self.runtime}",
-                found=f"{len(elsewhere)} convolutions left to another provider: {name_offenders(elsewhere)}",
-                expected=f"every convolution on {self.provider}",
-                action="choose another runtime, or another precision for this one",
-            )
+    def executed_shares(self) -> dict[str, float] | None:
+        """Return the shares that run on CUDA, whose provider has no INT8 convolution; None where it is not known.
+
+        There, Q/DQ around a convolution only rounds: the arithmetic is float32 whatever the file is called.
+        """
+        if self.provider != _CUDA or "int8" not in self._shares:
+            return None
+        rest = {name: share for name, share in self._shares.items() if name != "int8"}
+        return {**rest, "fp32": rest.get("fp32", 0.0) + self._shares["int8"]}
 
 
 def open_onnxruntime(
@@ -92,7 +98,7 @@ def open_onnxruntime(
     batch: int = 0,
     threads: int | None = None,
     name: str = "onnxruntime",
-    providers: tuple[str, ...] = (_CPU,),
+    providers: tuple[str, ...] = (CPU_PROVIDER,),
 ) -> OnnxRuntimeRunner:
     """Return a runner over an ONNX artifact on the first of the providers."""
     if not isinstance(source, Artifact) or source.format not in FORMATS:
@@ -113,15 +119,6 @@ def _options(provider: str) -> tuple[str, dict[str, str]]:
     return provider, {"use_tf32": "0"} if provider == _CUDA else {}
 
 
-def _placement(session: Any) -> dict[str, tuple[str, str]]:
-    """Return provider and operator of each node."""
-    return {
-        node.name: (subgraph.ep_name, node.op_type)
-        for subgraph in session.get_provider_graph_assignment_info()
-        for node in subgraph.get_nodes()
-    }
-
-
 def _check_provider(session: Any, path: Path, *, wanted: str, name: str) -> str:
     active = session.get_providers()
     if active[0] != wanted:
@@ -135,7 +132,7 @@ def _check_provider(session: Any, path: Path, *, wanted: str, name: str) -> str:
 
 
 def _why_unavailable(provider: str) -> str | None:
-    if provider == _CPU:
+    if provider == CPU_PROVIDER:
         return None
     import onnxruntime
 
@@ -154,7 +151,7 @@ def _runtime(name: str, device: str, *providers: str) -> Runtime:
     )
 
 
-CPU = _runtime("onnxruntime", "cpu", _CPU)
-CUDA = _runtime("onnxruntime-cuda", "gpu", _CUDA, _CPU)
+CPU = _runtime("onnxruntime", "cpu", CPU_PROVIDER)
+CUDA = _runtime("onnxruntime-cuda", "gpu", _CUDA, CPU_PROVIDER)
 # Nodes that TensorRT does not take go to CUDA, never silently to the CPU: the placement is checked.
-TENSORRT = _runtime("onnxruntime-tensorrt", "gpu", _TENSORRT, _CUDA, _CPU)
+TENSORRT = _runtime("onnxruntime-tensorrt", "gpu", _TENSORRT, _CUDA, CPU_PROVIDER)

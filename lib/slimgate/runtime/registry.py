@@ -17,6 +17,8 @@ RUNTIMES: dict[str, Runtime] = {
         openvino_cpu.BF16,
         tensorrt_engine.TENSORRT,
         tensorrt_engine.TENSORRT_RTX,
+        tensorrt_engine.TENSORRT_CUDAGRAPH,
+        tensorrt_engine.TENSORRT_RTX_CUDAGRAPH,
     )
 }
 

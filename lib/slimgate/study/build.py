@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from slimgate.errors import InputError
 from slimgate.flow import Artifact, Detector, Json, Precision, Variant
 from slimgate.study.latency import latency_ratio
-from slimgate.study.spec import DEVICE, ENGINE_RUNTIMES, Study, VariantSpec
+from slimgate.study.spec import DEVICE, ENGINE_RUNTIMES, Study, VariantSpec, engine_kind
 from slimgate.study.store import Store, hash_json
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ TARGET_BY_RUNTIME: Mapping[str, str] = {
     "onnxruntime-tensorrt": "tensorrt",
     "openvino": "openvino",
     "openvino-bf16": "openvino",
-    "tensorrt": "tensorrt",
-    "tensorrt-rtx": "tensorrt",
+    **dict.fromkeys(ENGINE_RUNTIMES, "tensorrt"),
 }
 """Which form of INT8 graph each runtime is given."""
 
@@ -107,6 +106,8 @@ class Builder:
         if runtime == "torch":
             return self._checkpoint(spec)
         graph = self._onnx(spec, TARGET_BY_RUNTIME[runtime])
+        if spec.nms:
+            graph = self._suppressing(graph)
         return self._engine(graph, spec, runtime) if runtime in ENGINE_RUNTIMES else graph
 
     def _inputs(self, spec: VariantSpec, kind: str, **more: Json) -> dict[str, Json]:
@@ -184,24 +185,41 @@ class Builder:
             lambda folder: write_qdq(fp32, self._plan(fp32), folder / fp32.path.name, target=target),
         )
 
+    def _suppressing(self, graph: Artifact) -> Artifact:
+        from slimgate.artifact import append_nms
+        from slimgate.detect import GraphNms, Protocol
+
+        protocol = Protocol(image_size=self.detector.image_size, **self.study.protocol)
+        settings = GraphNms(conf=protocol.conf, iou=protocol.iou, max_det=protocol.max_det)
+        return self.store.artifact(
+            {"kind": "nms", "from": graph.sha256, "settings": settings.to_json(), "versions": _versions()},
+            lambda folder: append_nms(graph, folder / graph.path.name, settings),
+        )
+
     def _engine(self, graph: Artifact, spec: VariantSpec, runtime: str) -> Artifact:
         from slimgate.artifact import build_engine
+        from slimgate.artifact.profile import profiles_for_batches
         from slimgate.artifact.trt import device_capability
 
+        kind = engine_kind(runtime)
         named = spec.compute_capability
         capability = device_capability() if named == DEVICE else named
+        # Accuracy and parity are measured one image a call, whatever is timed.
+        profiles = profiles_for_batches(kind, {1, *spec.batches})
         return self.store.artifact(
             {
-                "kind": runtime,
+                "kind": kind,
                 "from": graph.sha256,
                 "compute_capability": capability,
-                "versions": _versions(runtime),
+                "profiles": [str(profile) for profile in profiles],
+                "versions": _versions(kind),
             },
             lambda folder: build_engine(
                 graph,
                 folder / graph.path.with_suffix(".engine").name,
-                kind=runtime,
+                kind=kind,
                 compute_capability=capability,
+                batch=profiles,
             ),
         )
 

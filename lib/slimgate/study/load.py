@@ -71,12 +71,12 @@ def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
         raise reader.error("variant", f"named twice: {name_offenders(doubled)}", "unique names", "rename one")
     _refuse_strange_controls(variants, reader)
     first = variants[0]
-    if first.operations or first.weights or first.precision is not Precision.FP32:
+    if first.operations or first.weights or first.nms or first.precision is not Precision.FP32:
         raise reader.error(
             "variant",
             f"the first one, '{first.name}', is not the plain FP32 model",
             "the reference that others are compared with",
-            "put an FP32 variant without weights and operations of its own first",
+            "put an FP32 variant without weights, operations and NMS of its own first",
         )
     return Study(
         id=reader.text(value, "id"),
@@ -214,6 +214,15 @@ def _variant_from_toml(item: Mapping[str, Any], reader: TomlReader, index: int) 
             f"a GPU's capability such as '8.6', or '{DEVICE}' for that of the GPU that is there",
             "correct it",
         )
+    nms = reader.flag(item, "nms", where)
+    without = [name for name in runtimes if nms and (name == "torch" or name.startswith("tensorrt-rtx"))]
+    if without:
+        raise reader.error(
+            f"{where}nms",
+            f"is true beside runtimes {name_offenders(without)}",
+            "runtimes that suppress inside a file: onnxruntime, openvino, tensorrt",
+            "leave these runtimes out, or write nms = false",
+        )
     return VariantSpec(
         name=reader.text(item, "name", where),
         weights=reader.text(item, "weights", where) if "weights" in item else "",
@@ -222,6 +231,7 @@ def _variant_from_toml(item: Mapping[str, Any], reader: TomlReader, index: int) 
         runtimes=tuple(runtimes),
         batches=tuple(batches),
         compute_capability=str(capability),
+        nms=nms,
         controls=_controls_from_toml(item, reader, where),
         no_gain=reader.text(item, "no_gain", where) if "no_gain" in item else "",
         about=str(item.get("about", "")),

@@ -12,6 +12,7 @@ from slimgate.measure.metrics import metric_for, name_of_set
 if TYPE_CHECKING:
     from slimgate.data import Dataset
     from slimgate.measure import Evaluation
+    from slimgate.runtime import Runner
 
 _COCO_METRICS = (("map50_95", "AP"), ("map50", "AP50"), ("map75", "AP75"))
 _CONFUSION_METRICS = (
@@ -193,6 +194,20 @@ def artifact_record(artifact: Artifact) -> dict[str, Json]:
         "shares": dict(artifact.shares),
         "facts": dict(artifact.facts),
     }
+
+
+def add_executed_shares(record: dict[str, Json], runner: Runner) -> None:
+    """Replace the graph's shares in a case record by those that the runtime reports, where it reports any.
+
+    The floors of ``int8_share`` and ``fp16_share`` then judge what runs; the graph's own stay as ``graph_shares``.
+
+    Raises:
+        InputError: the two differ by more than 1 % of the MACs.
+    """
+    executed = runner.executed_shares()
+    if executed is not None:
+        entry = record["artifact"]
+        record["artifact"] = {**entry, "shares": executed, "graph_shares": entry["shares"]}
 
 
 def also_record(dataset: Dataset, evaluation: Evaluation) -> dict[str, Json]:

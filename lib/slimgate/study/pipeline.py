@@ -30,7 +30,13 @@ from slimgate.study.claims import add_same_network, list_claims
 from slimgate.study.compare import add_score_shift, compare_with_torch
 from slimgate.study.differences import add_differences
 from slimgate.study.directory import RunWriter
-from slimgate.study.measuring import also_record, artifact_record, count_model, list_measurements
+from slimgate.study.measuring import (
+    add_executed_shares,
+    also_record,
+    artifact_record,
+    count_model,
+    list_measurements,
+)
 from slimgate.study.origin import compare_widths, key_of_stages, list_stages
 from slimgate.study.pictures import choose_pictures, detections_to_json
 from slimgate.study.prepare import expand_cases, prepare_study
@@ -241,7 +247,7 @@ class _Flow:
     def measure_accuracy(self) -> None:
         from slimgate.measure import evaluate_runner
 
-        dataset, protocol, also = self.prepared.dataset, self.prepared.protocol, self.prepared.also
+        dataset, also = self.prepared.dataset, self.prepared.also
         measurable = [work for work in self.works if work.measurable]
         images = len(dataset) + sum(len(other) for other in also.values())
         total = len(measurable) * images
@@ -257,17 +263,20 @@ class _Flow:
                 with self.prepared.open(work.spec, work.runtime) as runner:
                     work.record["provider"] = runner.provider
                     work.record["runner"] = runner.describe()
+                    add_executed_shares(work.record, runner)
+                    protocol = self.prepared.protocol_of(work.spec)
                     evaluation = evaluate_runner(runner, dataset, protocol, progress=advance)
                     others = {
                         name: evaluate_runner(runner, other, protocol, progress=advance)
                         for name, other in also.items()
                     }
-                    work.record["parity"] = compare_with_torch(
-                        self.prepared.builder.variant(work.spec).detector,
-                        runner,
-                        dataset,
-                        threads=self.study.threads,
-                    )
+                    if runner.nms is None:  # rows of detections have no positions to compare
+                        work.record["parity"] = compare_with_torch(
+                            self.prepared.builder.variant(work.spec).detector,
+                            runner,
+                            dataset,
+                            threads=self.study.threads,
+                        )
             except SlimgateError as error:
                 work.fail(error)
                 continue
@@ -325,7 +334,7 @@ class _Flow:
             "artifact_sha256": artifact.sha256 if artifact else None,
             "dataset_sha256": self.prepared.dataset.sha256,
             "images": len(self.prepared.dataset),
-            "protocol": self.prepared.protocol.to_json(),
+            "protocol": self.prepared.protocol_of(work.spec).to_json(),
             "calibration_sha256": calibration.sha256 if calibration else None,
             "lineage": [step.to_json() for step in artifact.lineage] if artifact else [],
             "versions": self.environment["versions"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,6 +35,10 @@ class Prepared:
     also: Mapping[str, Dataset]
     protocol: Protocol
     builder: Builder
+
+    def protocol_of(self, spec: VariantSpec) -> Protocol:
+        """Return how a variant is evaluated: a file that suppresses inside answers for best classes alone."""
+        return dataclasses.replace(self.protocol, multi_label=False) if spec.nms else self.protocol
 
     def open(self, spec: VariantSpec, runtime: str, *, batch: int = 0) -> Runner:
         """Return a runner over the artifact of a variant, with the study's threads; batch 0 takes any size."""

@@ -35,6 +35,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
         "runtimes",
         "batches",
         "compute_capability",
+        "nms",
         "controls",
         "no_gain",
         "about",
@@ -98,6 +99,13 @@ class TomlReader:
         inner = value.get(key)
         if not isinstance(inner, str) or not inner:
             raise self.error(f"{where}{key}", f"is {inner!r}", "a text", f'write {key} = "..."')
+        return inner
+
+    def flag(self, value: Mapping[str, Any], key: str, where: str = "") -> bool:
+        """Return a truth value; false when it is missing."""
+        inner = value.get(key, False)
+        if not isinstance(inner, bool):
+            raise self.error(f"{where}{key}", f"is {inner!r}", "true or false", f"write {key} = true")
         return inner
 
     def whole(

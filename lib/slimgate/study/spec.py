@@ -17,7 +17,9 @@ BUILT_IN = "codes"
 DEVICE = "device"
 """The compute capability of the GPU that is there."""
 
-ENGINE_RUNTIMES = ("tensorrt", "tensorrt-rtx")
+_CUDA_GRAPH = "-cudagraph"
+
+ENGINE_RUNTIMES = ("tensorrt", "tensorrt-rtx", f"tensorrt{_CUDA_GRAPH}", f"tensorrt-rtx{_CUDA_GRAPH}")
 """Runtimes whose artifact is an engine, built ahead of time for one compute capability."""
 
 
@@ -33,6 +35,11 @@ NO_HISTORY = "off"
 """Its value where none is to be written."""
 
 
+def engine_kind(runtime: str) -> str:
+    """Return the kind of engine that a runtime runs."""
+    return runtime.removesuffix(_CUDA_GRAPH)
+
+
 @dataclass(frozen=True, kw_only=True)
 class VariantSpec:
     """One variant: operations on the detector, a precision, and where it runs.
@@ -46,6 +53,7 @@ class VariantSpec:
         batches: batch sizes whose latency is measured.
         compute_capability: of the GPU that engines are built for, such as ``8.6``, or ``device``: that of the
             GPU that is there when the study runs.
+        nms: whether the file suppresses inside the graph, with the study's conf, iou and max_det.
         controls: variants that the gain is measured against: ``dense``, trained as long without slimming, and
             ``scratch``, as slim and trained as long from random weights.
         no_gain: why the variant is in the study though it is there to gain nothing; without, it must be shown to pay.
@@ -59,6 +67,7 @@ class VariantSpec:
     runtimes: tuple[str, ...] = ()
     batches: tuple[int, ...] = (1,)
     compute_capability: str = "8.6"
+    nms: bool = False
     controls: Mapping[str, str] = field(default_factory=dict)
     no_gain: str = ""
     about: str = ""

@@ -72,8 +72,11 @@ def find_reference(study: Study, works: Sequence[CaseWork], work: CaseWork) -> C
     """Return the FP32 case that a case is compared with: that of the same runtime, else the study's first."""
     measurable = [one for one in works if one.spec is study.reference and one.measurable]
     if work.spec is not study.reference:
-        same = [one for one in measurable if one.runtime == work.runtime.removesuffix("-bf16")]
-        measurable = same or measurable
+        plain = work.runtime.removesuffix("-bf16")
+        for name in (plain, plain.removesuffix("-cudagraph")):
+            same = [one for one in measurable if one.runtime == name]
+            if same:
+                return same[0]
     return measurable[0] if measurable else None
 
 
@@ -85,12 +88,12 @@ def name_same_in_float(study: Study, work: CaseWork) -> Case | None:
     """
     if work.spec.precision is Precision.FP32:
         return None
-    network = (work.spec.weights, work.spec.operations, work.spec.compute_capability)
+
+    def key(spec: VariantSpec) -> tuple[object, ...]:
+        return spec.weights, spec.operations, spec.compute_capability, spec.nms
+
     for spec in study.variants:
-        if (
-            spec.precision is Precision.FP32
-            and (spec.weights, spec.operations, spec.compute_capability) == network
-            and work.runtime in spec.runtimes
-        ):
+        same = spec.precision is Precision.FP32 and key(spec) == key(work.spec)
+        if same and work.runtime in spec.runtimes:
             return Case(study=study.id, variant=spec.name, runtime=spec.runtime_label(work.runtime))
     return None

@@ -5,7 +5,7 @@ import json
 
 import onnx
 import pytest
-from slimgate.artifact import artifact_from_file, build_engine, convert_fp16
+from slimgate.artifact import EngineOptions, Profile, artifact_from_file, build_engine, convert_fp16
 from slimgate.artifact.manifest import manifest_path
 from slimgate.artifact.trt import load_trt, why_not_installed
 from slimgate.errors import InputError, UnavailableError, UsageError
@@ -92,13 +92,45 @@ def test_another_batch_than_the_file_is_fixed_to(artifacts, tmp_path):
     fixed = dataclasses.replace(artifacts.fp32, batch=2)
     with pytest.raises(UsageError, match=r"batch 1: .* is fixed to batch 2\n  expected: batch 2"):
         build_engine(fixed, tmp_path / "m.engine", kind=RTX)
+    with pytest.raises(UsageError, match=r"batch 1:1:2: .* is fixed to batch 2\n  expected: batch 2"):
+        build_engine(fixed, tmp_path / "m.engine", kind=RTX, batch=(Profile(1, 1, 2),))
 
 
 @needs_rtx
-@pytest.mark.parametrize("wanted", ["8.7", "banana"])
+def test_one_engine_for_several_generations_and_batch_sizes(artifacts, tmp_path):
+    profiles = (Profile(1, 1, 1), Profile(2, 4, 8))
+    built = build_engine(
+        artifacts.fp16, tmp_path / "m.engine", kind=RTX, compute_capability="8.6,8.9", batch=profiles
+    )
+    assert built.target.endswith("-sm86-sm89")
+    assert built.facts["compute_capability"] == "8.6,8.9"
+    assert built.facts["profiles"] == [[1, 1, 1], [2, 4, 8]]
+    assert built.batch == 0
+    assert built.lineage[-1].settings["batch"] == "1:1:1, 2:4:8"
+
+
+@needs_rtx
+def test_the_manifest_says_what_each_convolution_is_in_the_graph(artifacts, tmp_path):
+    built = build_engine(artifacts.int8("tensorrt"), tmp_path / "m.engine", kind=RTX)
+    table = built.facts["convolutions"].values()
+    total = sum(entry["macs"] for entry in table)
+    eight_bit = sum(entry["macs"] for entry in table if entry["precision"] == "int8")
+    assert eight_bit / total == pytest.approx(built.shares["int8"])
+
+
+@needs_rtx
+def test_a_workspace_that_no_kernel_fits_into(artifacts, tmp_path):
+    options = EngineOptions(workspace_bytes=1)
+    with pytest.raises(InputError, match=r"no tactics to implement the operation within workspace limit"):
+        build_engine(artifacts.fp32, tmp_path / "m.engine", kind=RTX, options=options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_rtx
+@pytest.mark.parametrize("wanted", ["8.7", "banana", "8.6,8.7"])
 def test_unknown_compute_capability(artifacts, tmp_path, wanted):
     with pytest.raises(
-        UsageError, match=f"compute capability {wanted}: not a target of tensorrt-rtx"
+        UsageError, match=f"compute capability {wanted.split(',')[-1]}: not a target of tensorrt-rtx"
     ) as caught:
         build_engine(artifacts.fp32, tmp_path / "m.engine", kind=RTX, compute_capability=wanted)
     assert "one of 7.5, 8.0, 8.6, 8.9, 12.0" in str(caught.value)
@@ -137,14 +169,6 @@ def test_a_kind_that_is_not_installed(monkeypatch):
     )
 
 
-def test_a_file_that_is_no_engine(tmp_path):
-    path = tmp_path / "model.engine"
-    path.write_bytes(b"PK\x03\x04 and more")
-    with pytest.raises(InputError, match="expected: a serialised TensorRT engine") as caught:
-        artifact_from_file(path)
-    assert "starts with b'PK\\x03\\x04'" in str(caught.value)
-
-
 @pytest.mark.parametrize(("content", "text"), [(None, "No such file"), (b"", "the file is empty")])
 def test_no_engine_at_all(tmp_path, content, text):
     path = tmp_path / "model.engine"
@@ -175,6 +199,16 @@ def test_an_engine_with_one_bit_changed(copied):
     content[-1] ^= 1
     copied.write_bytes(bytes(content))
     with pytest.raises(InputError, match="expected: the engine with sha256"):
+        artifact_from_file(copied)
+
+
+@needs_rtx
+def test_an_engine_of_another_kind_than_its_manifest(copied):
+    path = manifest_path(copied)
+    manifest = json.loads(path.read_text())
+    manifest["facts"]["kind"] = "tensorrt"
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"built by tensorrt-rtx [\d.]+; its manifest says tensorrt\n"):
         artifact_from_file(copied)
 
 

@@ -1,11 +1,13 @@
 """Files that are not what the rest of slimgate can use: each one clear message."""
 
+import dataclasses
 import json
 
 import onnx
 import pytest
 from onnx import TensorProto, helper
 from slimgate.artifact import artifact_from_file
+from slimgate.artifact.load import read_card, set_card
 from slimgate.errors import InputError
 
 
@@ -98,3 +100,14 @@ def test_an_fp32_file_named_int8_is_found_out(artifacts, model, tmp_path):
     artifact = artifact_from_file(path)
     assert artifact.precision == "int8"
     assert artifact.shares == {"fp32": 1.0}
+
+
+def test_metadata_that_promise_detections_beside_raw_predictions(artifacts, tmp_path):
+    model = onnx.load(artifacts.fp32.path)
+    card = read_card(artifacts.fp32.path, model)
+    set_card(model, dataclasses.replace(card, facts={"nms": {"conf": 0.1, "iou": 0.5, "max_det": 300}}))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match="beside metadata that say it suppresses inside") as caught:
+        artifact_from_file(path)
+    assert "expected: (n, max_det, 6): box, score and class" in str(caught.value)

@@ -90,15 +90,56 @@ def test_an_engine_is_named_for_its_precision(artifacts, tmp_path, capsys):
         "tensorrt-rtx",
         "--compute-capability",
         "8.9",
+        "--profile",
+        "1:2:4",
     ]
     code, text, _ = _run(capsys, "export", source, *arguments)
     assert code == 0
     assert "weight memory" in text
+    assert "1:2:4" in text
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [
         "tiny-fp16.engine",
         "tiny-fp16.engine.json",
         "tiny.onnx",
     ]
+
+
+def test_a_file_with_nms_inside_is_predicted_and_judged_by_what_it_answers(
+    checkpoint, images, tmp_path, capsys
+):
+    out = tmp_path / "tiny.onnx"
+    code, text, _ = _run(
+        capsys, "export", checkpoint, "--nms", "--nms-iou", "0.5", "--precision", "fp16", "-o", out
+    )
+    assert code == 0
+    assert "conf 0.001, iou 0.5, max_det 300" in text
+    assert artifact_from_file(out).shares == {"fp16": 1.0}
+    picture = images / "images" / "0.png"
+    code, text, _ = _run(capsys, "predict", out, picture, "--out", tmp_path / "drawn")
+    assert code == 0
+    assert "0.png 64×64: " in text
+    written = tmp_path / "val.json"
+    code, _, _ = _run(capsys, "val", out, "--data", images, "--json", written)
+    assert code == 0
+    protocol = json.loads(written.read_text())["protocol"]
+    assert (protocol["iou"], protocol["multi_label"]) == (0.5, False)
+    code, _, error = _run(capsys, "val", out, "--data", images, "--iou", "0.7")
+    assert code == 2
+    assert "NMS inside the file: iou 0.5" in error
+    arguments = ["export", out, "--precision", "fp16", "-o", tmp_path / "again.onnx"]
+    code, _, error = _run(capsys, *arguments)
+    assert code == 2
+    assert "suppresses inside the graph already" in error
+
+
+@pytest.mark.skipif(why_not_installed("tensorrt-rtx") is not None, reason="tensorrt-rtx is not installed")
+def test_tensorrt_rtx_has_no_nms(artifacts, tmp_path, capsys):
+    out = tmp_path / "m.engine"
+    arguments = ["--format", "engine", "--kind", "tensorrt-rtx", "--nms", "-o", out]
+    code, _, error = _run(capsys, "export", artifacts.fp32.path, *arguments)
+    assert code == 2
+    assert "raw predictions: tensorrt-rtx has no kernel for non-maximum suppression" in error
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -107,6 +148,29 @@ def test_an_engine_is_named_for_its_precision(artifacts, tmp_path, capsys):
         (["--precision", "int8"], "no calibration images", "--calib DATA"),
         (["--format", "engine", "--target", "x86"], "an engine runs in TensorRT", "--target tensorrt"),
         (["-o", "out.engine"], "suffix '.engine'", "ends in .onnx"),
+        (
+            ["-o", "new.onnx", "--profile", "1:1:8"],
+            "--profile: --format onnx has no such option",
+            "--format engine",
+        ),
+        (
+            ["-o", "new.onnx", "--timing-cache-sha256", "ab"],
+            "--timing-cache-sha256: --format onnx",
+            "--format engine",
+        ),
+        (["-o", "new.onnx", "--nms-max-det", "5"], "--nms-max-det: no NMS is asked for", "--nms beside it"),
+        (["-o", "new.onnx", "--nms", "--nms-iou", "60"], "NMS iou: 60.0", "a fraction from 0 to 1"),
+        (["--format", "engine", "--profile", "8:1:1"], "profile '8:1:1': not three", "MIN:OPT:MAX"),
+        (
+            ["--format", "engine", "--profile", "1:1:8", "--batch", "4"],
+            "--batch 4: beside --profile",
+            "one of",
+        ),
+        (
+            ["--format", "engine", "--kind", "tensorrt-rtx", "--workspace", "0"],
+            "0 bytes",
+            "a positive number",
+        ),
         (["-o", "."], "a directory", "ends in .onnx"),
         ([], "is ONNX already", "another precision or format"),
     ],

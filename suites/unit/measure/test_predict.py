@@ -23,6 +23,8 @@ from slimgate.measure import (
 class ModuleRunner:
     """A detector's own module behind the part of the runner contract that predicting needs."""
 
+    nms = None
+
     def __init__(self, detector: Detector, batch: int = 0) -> None:
         self.module, self.batch = detector.module, batch
         self.shapes: list[tuple[int, ...]] = []

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from slimgate.errors import InputError, UnavailableError, UsageError
@@ -88,14 +89,26 @@ def test_a_session_that_fell_back_is_refused(artifacts, monkeypatch):
     assert "what to do: " in str(caught.value)
 
 
-def test_a_convolution_left_to_another_provider_is_refused(artifacts):
-    with RUNTIMES["onnxruntime"].open(artifacts.fp32, threads=1) as runner:
-        convolution = next(name for name, (_, operator) in runner.placement.items() if operator == "Conv")
-        runner.placement[convolution] = ("OtherExecutionProvider", "Conv")
-        with pytest.raises(InputError, match="1 convolutions left to another provider: ") as caught:
-            runner._check_convolutions(artifacts.fp32.path)
-    assert convolution in str(caught.value)
-    assert "expected: every convolution on CPUExecutionProvider" in str(caught.value)
+@without_gpu
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" not in onnxruntime.get_available_providers(),
+    reason="this onnxruntime was built without CUDA",
+)
+@pytest.mark.parametrize("provider", ["CUDAExecutionProvider", "TensorrtExecutionProvider"])
+def test_a_gpu_provider_that_is_built_in_but_has_no_gpu(artifacts, provider, capfd):
+    """Past the check for a GPU: onnxruntime itself would go on with the CPU, and only log it."""
+    from slimgate.runtime.ort import OnnxRuntimeRunner
+
+    with pytest.raises((UnavailableError, InputError)) as caught:
+        OnnxRuntimeRunner(
+            artifacts.fp32,
+            name="onnxruntime-gpu",
+            providers=(provider, "CPUExecutionProvider"),
+            batch=1,
+            threads=1,
+        )
+    capfd.readouterr()  # onnxruntime's own log
+    assert f"fell back to CPUExecutionProvider\n  expected: {provider}" in str(caught.value)
 
 
 def test_openvino_computes_fp32_in_fp32(artifacts):

@@ -7,7 +7,7 @@ import math
 import pytest
 from slimgate.flow import Case
 from slimgate.measure import PairResult
-from slimgate.study.measuring import list_measurements
+from slimgate.study.measuring import _artifact_values, add_executed_shares, list_measurements
 from slimgate.study.timing import control_complaint
 
 CASE = Case(study="s", variant="v", runtime="onnxruntime")
@@ -97,3 +97,28 @@ def _control(ratio: float) -> PairResult:
 )
 def test_the_control_may_be_off_by_half_of_what_the_budget_asks(ratio, budget, complains):
     assert bool(control_complaint(_control(ratio), budget)) is complains
+
+
+class _Runner:
+    def __init__(self, shares):
+        self.shares = shares
+
+    def executed_shares(self):
+        return self.shares
+
+
+def test_the_shares_that_run_replace_those_of_the_graph():
+    record = {
+        "artifact": {
+            "shares": {"int8": 1.0},
+            "facts": {},
+            "size_bytes": 10,
+            "compressed_bytes": 5,
+        }
+    }
+    add_executed_shares(record, _Runner(None))
+    assert "graph_shares" not in record["artifact"]
+    add_executed_shares(record, _Runner({"int8": 0.995, "fp16": 0.005}))
+    assert record["artifact"]["graph_shares"] == {"int8": 1.0}
+    found = {one[0]: one[1] for one in _artifact_values(record)}
+    assert (found["int8_share"], found["fp16_share"]) == (0.995, 0.005)

@@ -415,3 +415,20 @@ def test_the_fingerprint_is_that_of_the_weights_that_a_variant_brings(project):
     run = load_run(_run(project, expression="fp32@torch or pruned@onnxruntime").directory)
     found = {one.case.variant: one.provenance["weights_sha256"] for one in run.measurements}
     assert found["pruned"] == own.weights_sha256 != found["fp32"]
+
+
+def test_a_variant_that_suppresses_inside_is_evaluated_by_its_rows(project):
+    text = (project / "tiny.toml").read_text()
+    (project / "tiny.toml").write_text(
+        text + '[[variant]]\nname = "rows"\nnms = true\nruntimes = ["onnxruntime", "tensorrt"]\n'
+    )
+    finished = _run(project, expression="tiny/fp32@onnxruntime or tiny/rows")
+    run = load_run(finished.directory)
+    rows, raw = run.cases["tiny/rows@onnxruntime"], run.cases["tiny/fp32@onnxruntime"]
+    assert rows["artifact"]["facts"]["nms"] == {"conf": 0.001, "iou": 0.6, "max_det": 300}
+    # At the deployed confidence both answer for best classes alone: the counts are the same.
+    assert rows["confusion"] == raw["confusion"]
+    assert "parity" not in rows
+    protocols = {str(one.case): one.provenance["protocol"]["multi_label"] for one in run.measurements}
+    assert protocols["tiny/rows@onnxruntime"] is False
+    assert protocols["tiny/fp32@onnxruntime"] is True

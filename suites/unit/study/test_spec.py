@@ -74,9 +74,15 @@ def test_the_gpu_study_has_a_reference_on_the_cpu_and_three_precisions_on_every_
         *(
             (variant, runtime)
             for variant in ("fp32", "fp16", "int8")
-            for runtime in ("onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt-device")
+            for runtime in (
+                "onnxruntime-cuda",
+                "onnxruntime-tensorrt",
+                "tensorrt-device",
+                "tensorrt-cudagraph-device",
+            )
         ),
     }
+    assert all(spec.batches == (1, 32) for spec in study.variants)
 
 
 def test_why_a_variant_gains_nothing_is_a_sentence(write):
@@ -153,6 +159,13 @@ def test_built_in_studies_are_read_by_name(file):
         ("[data]", '[data]\nalso = ["data/val.json"]', "data.also: evaluated twice: data/val.json"),
         ("[data]", '[data]\nalso = ["a.json", "a.json"]', "data.also: evaluated twice: a.json"),
         ("[data]", '[data]\nalso = ["data[1].json"]', r"data.also: a bracket in data\[1\].json"),
+        ('name = "small"', 'name = "small"\nnms = 1', r"variant\[1\].nms: is 1"),
+        ('name = "fp32"', 'name = "fp32"\nnms = true', "not the plain FP32 model"),
+        (
+            'name = "small"',
+            'name = "rows"\nnms = true\nruntimes = ["torch", "tensorrt-rtx"]\n[[variant]]\nname = "small"',
+            r"variant\[1\].nms: is true beside runtimes torch, tensorrt-rtx",
+        ),
         ('name = "small"', 'name = "small"\ncontrols = ["fp32"]', r"variant\[1\].controls: is \['fp32'\]"),
         (
             'name = "small"',
