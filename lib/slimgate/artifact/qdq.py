@@ -129,6 +129,8 @@ class _Writer:
                     action="calibrate this file",
                 )
             low, high = self._plan.ranges[root]
+            if self._target.symmetric:
+                low, high = -self._plan.magnitude(root), self._plan.magnitude(root)
             gate = self._placement.gates.get(root)
             if gate is not None:
                 low = max(low, gate_floor(self.affine(gate).scale))

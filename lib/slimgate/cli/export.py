@@ -64,9 +64,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--observer",
-        choices=("minmax", "percentile"),
+        choices=("minmax", "percentile", "mse", "entropy"),
         default="minmax",
-        help="how ranges are taken (default: %(default)s)",
+        help="how ranges are taken from calibration images (default: %(default)s)",
     )
     parser.add_argument(
         "--batch",

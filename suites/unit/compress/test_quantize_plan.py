@@ -109,9 +109,11 @@ def test_no_images(doubled):
 
 
 def test_unknown_observer(doubled):
-    with pytest.raises(UsageError, match="observer 'entropy': unknown observer") as caught:
-        _plan(doubled, iter(_IMAGES), observer="entropy")
-    assert "one of minmax, percentile" in str(caught.value)
+    with pytest.raises(
+        UsageError, match="observer 'entropi': unknown observer; did you mean 'entropy'"
+    ) as caught:
+        _plan(doubled, iter(_IMAGES), observer="entropi")
+    assert "one of entropy, minmax, mse, percentile" in str(caught.value)
 
 
 def test_float_nodes_of_another_file(doubled):

@@ -39,7 +39,7 @@ def plan_quantization(
         inputs: calibration images ``(1, 3, s, s)`` float32 in 0..1, one after the other.
         float_nodes: ONNX names of the nodes that stay in float (``slimgate.artifact.float_head_nodes``).
         calibration_sha256: of the calibration list, for the record.
-        observer: ``minmax`` or ``percentile``.
+        observer: how ranges are taken, a key of ``OBSERVERS``.
 
     Raises:
         UsageError: unknown observer.
@@ -80,6 +80,9 @@ def plan_quantization(
         calibration_sha256=calibration_sha256,
         calibration_count=count,
         observer=observer,
+        magnitudes={}
+        if observer == "minmax"
+        else {name: seen.magnitude() for name, seen in observers.items()},
     )
 
 
