@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +57,7 @@ def least_squares_range(values: Values, counts: Counts) -> tuple[float, float]:
         # The longer side first: it decides the step, and the shorter side is then worth what it costs.
         for index in sorted((0, 1), key=lambda side: -abs(whole[side])):
             if whole[index]:
-                ends[index] = whole[index] * _best(lambda share, end=index: error_at(end, share))
+                ends[index] = whole[index] * _best(partial(error_at, index))
         if tuple(ends) == before:
             break
     return ends[0], ends[1]
@@ -95,7 +96,8 @@ def least_divergence(counts: Counts, levels: int, *, step: int = 1) -> int:
     occupied = np.flatnonzero(counts)
     last = int(occupied[-1]) + 1 if occupied.size else counts.size
     tried = [*range(levels, last, step), max(last, levels)]
-    return tried[int(np.argmin([_divergence(counts, kept, levels) for kept in tried]))]
+    best = int(np.argmin([_divergence(counts, kept, levels) for kept in tried]))
+    return int(tried[best])
 
 
 def _divergence(counts: Counts, kept: int, levels: int) -> float:
