@@ -34,6 +34,7 @@ class VariantSpec:
             GPU that is there when the study runs.
         controls: variants that the gain is measured against: ``dense``, trained as long without slimming, and
             ``scratch``, as slim and trained as long from random weights.
+        int8: how INT8 is decided: observer, budget; settings of ``slimgate.compress.quantize.QuantizationSettings``.
         about: one sentence for the report.
     """
 
@@ -45,6 +46,7 @@ class VariantSpec:
     batches: tuple[int, ...] = (1,)
     compute_capability: str = "8.6"
     controls: Mapping[str, str] = field(default_factory=dict)
+    int8: Mapping[str, Any] = field(default_factory=dict)
     about: str = ""
 
     def runtime_label(self, runtime: str) -> str:
@@ -75,6 +77,8 @@ class Study:
         images: how many images of each of them, or None for all.
         calibration: dataset source that INT8 is calibrated on.
         calibration_images: how many.
+        labelled: dataset source of labelled training pictures that INT8's budgets are measured on; may be empty.
+        labelled_images: how many, those that are calibrated on not counted.
         protocol: settings of ``slimgate.detect.Protocol`` other than the image size.
         threads: inference threads of every runtime.
         rounds: interleaved rounds per latency comparison at batch 1.
@@ -95,6 +99,8 @@ class Study:
     images: int | None
     calibration: str
     calibration_images: int
+    labelled: str
+    labelled_images: int
     protocol: Mapping[str, Any]
     threads: int
     rounds: int

@@ -3,5 +3,14 @@
 from slimgate.compress.quantize.calibrate import plan_quantization
 from slimgate.compress.quantize.observe import OBSERVERS
 from slimgate.compress.quantize.plan import QuantizationPlan
+from slimgate.compress.quantize.sensitivity import Group, Sensitivity
+from slimgate.compress.quantize.settings import QuantizationSettings
 
-__all__ = ["OBSERVERS", "QuantizationPlan", "plan_quantization"]
+__all__ = [
+    "OBSERVERS",
+    "Group",
+    "QuantizationPlan",
+    "QuantizationSettings",
+    "Sensitivity",
+    "plan_quantization",
+]

@@ -11,13 +11,10 @@ import numpy.typing as npt
 
 from slimgate.compress.quantize.observe import OBSERVERS, Observer
 from slimgate.compress.quantize.plan import QuantizationPlan
-from slimgate.compress.quantize.source import check_not_quantized
+from slimgate.compress.quantize.source import check_images, load_quantizable
 from slimgate.errors import InputError, name_offenders, unknown_name
 
 FloatArray = npt.NDArray[np.float32]
-
-OLDEST_OPSET = 13
-"""DequantizeLinear takes one scale per channel from here on."""
 
 _HEAD_REASON = "head: box coordinates and scores share no scale"
 
@@ -47,7 +44,7 @@ def plan_quantization(
     """
     if observer not in OBSERVERS:
         raise unknown_name("observer", observer, OBSERVERS)
-    model = _load(onnx_path)
+    model = load_quantizable(onnx_path)
     missing = sorted(set(float_nodes) - {node.name for node in model.graph.node})
     if missing:
         raise InputError(
@@ -84,31 +81,6 @@ def plan_quantization(
         if observer == "minmax"
         else {name: seen.magnitude() for name, seen in observers.items()},
     )
-
-
-def _load(path: Path) -> Any:
-    import onnx
-
-    try:
-        model = onnx.load(str(path))
-    # protobuf's DecodeError has no public home that is stable over versions.
-    except Exception as error:
-        raise InputError(
-            str(path),
-            found=f"not a whole ONNX model ({str(error).splitlines()[0]})",
-            expected="an .onnx file as an exporter wrote it",
-            action="export or copy the file again",
-        ) from error
-    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
-    if opset < OLDEST_OPSET:
-        raise InputError(
-            str(path),
-            found=f"opset {opset}",
-            expected=f"opset {OLDEST_OPSET} or newer, which has one scale per channel",
-            action="export the model again with 'slimgate export'",
-        )
-    check_not_quantized(path, model)
-    return model
 
 
 def _quantizable_tensors(model: Any, float_nodes: set[str]) -> list[str]:
@@ -160,6 +132,7 @@ def _activations(
     input_name = session.get_inputs()[0].name
     width = 2 if reduce else 1
     for image in inputs:
+        check_images(session, image)
         values = session.run(None, {input_name: image})
         if not np.isfinite(values[-1]).all():
             # Minimum and maximum may pass over a NaN; the prediction that it reaches does not.

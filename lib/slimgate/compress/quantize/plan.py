@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -25,6 +26,8 @@ class QuantizationPlan:
         observer: how ranges were taken, a key of ``slimgate.compress.quantize.OBSERVERS``.
         magnitudes: largest absolute value that a symmetric mapping of a tensor should represent, where that is not
             simply the farther end of its range: what a coarser grid is worth cutting at is another value.
+        sensitivity: what INT8 costs per group of layers, where that was measured
+            (``slimgate.compress.quantize.Sensitivity.to_json``).
     """
 
     ranges: Mapping[str, tuple[float, float]]
@@ -33,6 +36,11 @@ class QuantizationPlan:
     calibration_count: int
     observer: str
     magnitudes: Mapping[str, float] = field(default_factory=dict)
+    sensitivity: Mapping[str, Json] = field(default_factory=dict)
+
+    def keep_float(self, nodes: Mapping[str, str]) -> QuantizationPlan:
+        """Return the plan with further nodes left in float, each with its reason."""
+        return dataclasses.replace(self, float_nodes={**self.float_nodes, **nodes})
 
     def magnitude(self, tensor: str) -> float:
         """Return the largest absolute value that a symmetric mapping of a tensor should represent."""
@@ -48,6 +56,7 @@ class QuantizationPlan:
             "calibration_sha256": self.calibration_sha256,
             "calibration_count": self.calibration_count,
             "observer": self.observer,
+            "sensitivity": dict(self.sensitivity),
         }
 
     @classmethod
@@ -67,6 +76,7 @@ class QuantizationPlan:
                 calibration_count=int(value["calibration_count"]),
                 observer=str(value["observer"]),
                 magnitudes={name: float(end) for name, end in value.get("magnitudes", {}).items()},
+                sensitivity=dict(value.get("sensitivity", {})),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
