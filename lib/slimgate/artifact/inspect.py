@@ -97,6 +97,7 @@ def _layer_of_node(
         alignment=_alignment(outputs, multiple, reason),
         semi_structured=semi_structured,
         reason=reason,
+        why_float=why_float,
     )
 
 
