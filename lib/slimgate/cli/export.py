@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate.cli.int8 import add_int8_options, check_int8_options, quantize
+from slimgate.cli.int8 import add_int8_options, check_int8_options, observe_ranges, quantize
 
 if TYPE_CHECKING:
     from slimgate.flow import Artifact
@@ -16,6 +16,7 @@ _EPILOG = """\
 examples:
   slimgate export best.pt                                      best.onnx, FP32, any batch size
   slimgate export best.pt --precision fp16                     half precision; inputs and outputs stay float32
+  slimgate export best.pt --precision fp16 --calib data.yaml   the same, and layers that reach 65504 stay in float32
   slimgate export best.pt --precision int8 --calib data.yaml   INT8 for onnxruntime on x86
   slimgate export best.pt --precision int8 --calib codes:calib --target openvino
   slimgate export best.pt --precision int8 --calib train.yaml --budget 0.002 --labelled train.yaml --evaluated val.yaml
@@ -131,7 +132,7 @@ def _export(args: argparse.Namespace, out: Path, folder: Path) -> Artifact:
     path = out if final else folder / f"{args.precision}.onnx"
     artifact = fp32
     if args.precision == "fp16":
-        artifact = convert_fp16(fp32, path)
+        artifact = convert_fp16(fp32, path, maxima=observe_ranges(args, fp32))
     elif args.precision == "int8":
         target = args.target or ("tensorrt" if args.format == "engine" else "x86")
         artifact = quantize(args, fp32, path, target=target)

@@ -1,4 +1,4 @@
-"""INT8 as ``slimgate export`` offers it: its options, and from images to a file."""
+"""INT8 as ``slimgate export`` offers it: its options, and from images to a file; and FP16's look at ranges."""
 
 from __future__ import annotations
 
@@ -149,6 +149,19 @@ def quantize(args: argparse.Namespace, fp32: Artifact, path: Path, *, target: st
     if args.plan_out is not None:
         _write_plan(args.plan_out, artifact, plan)
     return artifact
+
+
+def observe_ranges(args: argparse.Namespace, fp32: Artifact) -> dict[str, float] | None:
+    """Return the largest value of each tensor over the calibration images; None when none were named."""
+    from slimgate.compress.quantize import observe_maxima
+    from slimgate.data import calibration_list, load_dataset
+    from slimgate.study.int8 import calibration_inputs
+
+    if args.calib is None:
+        return None
+    images = load_dataset(args.calib, count=args.calib_count)
+    calibration = calibration_list(images, count=args.calib_count, evaluated=None)
+    return observe_maxima(fp32.path, calibration_inputs(calibration.paths, fp32))
 
 
 def _write_plan(path: Path, artifact: Artifact, plan: QuantizationPlan) -> None:

@@ -61,12 +61,7 @@ def plan_quantization(
         for name, value in values.items():
             observers[name].observe(value)
     if not count:
-        raise InputError(
-            f"calibration of {onnx_path}",
-            found="no images",
-            expected="at least one, better 500 training images",
-            action="name a dataset with --calib",
-        )
+        raise _no_images(onnx_path)
     ranges = {name: watching.range() for name, watching in observers.items()}
     broken = [name for name, ends in ranges.items() if not np.isfinite(ends).all()]
     if broken:
@@ -80,6 +75,40 @@ def plan_quantization(
         magnitudes={}
         if observer == "minmax"
         else {name: seen.magnitude() for name, seen in observers.items()},
+    )
+
+
+def observe_maxima(onnx_path: Path, inputs: Iterable[FloatArray]) -> dict[str, float]:
+    """Return the largest absolute value of every float tensor of a detector over images.
+
+    Args:
+        onnx_path: the FP32 file.
+        inputs: calibration images ``(1, 3, s, s)`` float32 in 0..1, one after the other.
+
+    Raises:
+        InputError: the file cannot be used, there are no images, or a value is NaN or infinite.
+    """
+    model = load_quantizable(onnx_path)
+    tensors = _quantizable_tensors(model, set())
+    largest = dict.fromkeys(tensors, -np.inf)
+    for values in _activations(model, tensors, inputs, reduce=True):
+        for name, ends in values.items():
+            # numpy's maximum keeps a NaN where Python's max may drop it.
+            largest[name] = float(np.maximum(largest[name], np.abs(ends).max()))
+    if not np.isfinite(list(largest.values())).all():
+        seen = any(value > -np.inf for value in largest.values())
+        if not seen:
+            raise _no_images(onnx_path)
+        raise _not_finite([name for name, value in largest.items() if not np.isfinite(value)])
+    return largest
+
+
+def _no_images(path: Path) -> InputError:
+    return InputError(
+        f"calibration of {path}",
+        found="no images",
+        expected="at least one, better 500 training images",
+        action="name a dataset with --calib",
     )
 
 
