@@ -85,7 +85,9 @@ def write_qdq(
     if len(probes):
         outputs = {node.name: node.output[0] for node in Graph(exact).convolutions()}
         noises = tensor_noise(exact, model, probes, list(outputs.values()))
-        facts[SQNR_DB] = {name: noises[tensor].sqnr_db for name, tensor in outputs.items()}
+        ratios = {name: noises[tensor].sqnr_db for name, tensor in outputs.items()}
+        # Without any noise there is no ratio: what is exact is left out.
+        facts[SQNR_DB] = {name: value for name, value in ratios.items() if value is not None}
     if plan.sensitivity:
         facts[SENSITIVITY] = dict(plan.sensitivity)
     card = dataclasses.replace(
