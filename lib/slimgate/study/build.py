@@ -176,13 +176,15 @@ class Builder:
                 lambda folder: convert_fp16(fp32, folder / fp32.path.name),
             )
         from slimgate.compress.quantize import QuantizationSettings
-        from slimgate.study.int8 import calibrate, write_int8
+        from slimgate.study.int8 import calibrate, write_int8, write_peer
 
         assert self.pictures is not None, "a study with INT8 variants is prepared with a calibration list"
         pictures = self.pictures
         settings = QuantizationSettings(**spec.int8)
 
         def build_int8(folder: Path) -> Artifact:
+            if settings.peer:
+                return write_peer(fp32, folder / fp32.path.name, pictures=pictures, peer=settings.peer)
             # Ranges are the same for every target; what a budget gives back to float is not.
             key = (fp32.sha256, settings.observer)
             if key not in self._plans:

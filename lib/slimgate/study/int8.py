@@ -108,6 +108,24 @@ def write_int8(
     return write_qdq(fp32, plan, path, target=target, probes=probes), plan
 
 
+def write_peer(fp32: Artifact, path: Path, *, pictures: Pictures, peer: str) -> Artifact:
+    """Write the INT8 file of another tool, from the same images; one file for every runtime.
+
+    Raises:
+        UnavailableError: it is not installed.
+        InputError: the file or the images cannot be used.
+    """
+    from slimgate.artifact.peer import quantize_with_peer
+
+    return quantize_with_peer(
+        fp32,
+        calibration_inputs(pictures.calibration.paths, fp32),
+        path,
+        peer=peer,
+        calibration_sha256=pictures.calibration.sha256,
+    )
+
+
 def score_on(pictures: Pictures, target: str) -> Callable[[Artifact], float] | None:
     """Return what scores a file: mAP50-95 on the labelled pictures; None when there are none."""
     labelled = pictures.labelled

@@ -16,6 +16,13 @@ from slimgate.study.spec import BUILT_IN, DEVICE, Study, VariantSpec, studies_fo
 
 STUDY_FORMAT = "slimgate-study/1"
 
+_INT8_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "observer": ((str,), "a text"),
+    "budget": ((int, float), "a number"),
+    "sensitivity": ((bool,), "true or false"),
+    "peer": ((str,), "a text"),
+}
+
 _CAPABILITY = re.compile(r"\d+\.\d")
 
 
@@ -189,15 +196,10 @@ def _int8_from_toml(item: Mapping[str, Any], reader: TomlReader, where: str) -> 
             'precision = "int8"',
             "add the precision, or leave int8 out",
         )
-    kinds: dict[str, tuple[type, ...]] = {"observer": (str,), "budget": (int, float), "sensitivity": (bool,)}
     for key, value in settings.items():
-        if not isinstance(value, kinds[key]) or (key == "budget" and isinstance(value, bool)):
-            raise reader.error(
-                f"{where}int8.{key}",
-                f"is {value!r}",
-                {"observer": "a text", "budget": "a number", "sensitivity": "true or false"}[key],
-                "correct it",
-            )
+        kinds, expected = _INT8_KINDS[key]
+        if not isinstance(value, kinds) or (kinds != (bool,) and isinstance(value, bool)):
+            raise reader.error(f"{where}int8.{key}", f"is {value!r}", expected, "correct it")
     from slimgate.compress.quantize import QuantizationSettings
 
     try:

@@ -47,7 +47,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
         "int8",
         "about",
     ),
-    "int8": ("observer", "budget", "sensitivity"),
+    "int8": ("observer", "budget", "sensitivity", "peer"),
     "controls": ("dense", "scratch"),
 }
 
