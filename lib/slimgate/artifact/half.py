@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from slimgate.artifact.semi_structured import require_semi_structured
 from slimgate.artifact.simplify import copy_proto, drop_unused_initializers
 from slimgate.artifact.write import replace_file
 from slimgate.errors import InputError
-from slimgate.flow import Artifact, Precision, Step
+from slimgate.flow import Artifact, Json, Precision, Step
 
 LARGEST = float(np.finfo(np.float16).max)
 
@@ -24,16 +25,22 @@ LARGEST = float(np.finfo(np.float16).max)
 _ALWAYS_FLOAT32 = {"Resize": (1, 2)}
 
 
-def convert_fp16(source: Artifact, path: Path) -> Artifact:
+HEADROOM = 2.0
+"""How far below the largest float16 an observed maximum must lie: other images reach further."""
+
+
+def convert_fp16(source: Artifact, path: Path, *, maxima: Mapping[str, float] | None = None) -> Artifact:
     """Write an FP16 file with float32 inputs and outputs.
 
     Every operator up to and including the head's output convolutions computes in float16. Box decode and scores
     stay in float32: a pixel coordinate above 256 has steps of a quarter pixel in float16. A node with a constant
-    beyond 65504 stays in float32.
+    beyond 65504 stays in float32, and so does one that reads or makes a tensor that came within a factor of two of it.
 
     Args:
         source: the FP32 ONNX artifact.
         path: the ``.onnx`` file; replaced as a whole or not at all.
+        maxima: largest absolute value seen of each tensor (``slimgate.compress.quantize.observe_maxima``); None
+            looks at constants alone.
 
     Raises:
         InputError: the source is not FP32, the 2:4 pattern of its lineage is lost, or the file cannot be written.
@@ -50,11 +57,25 @@ def convert_fp16(source: Artifact, path: Path) -> Artifact:
             action="start from the FP32 export",
         )
     decode = set(float_head_nodes(source)) - {node.name for node in last_convolutions(graph)}
-    overflowing = [node.name for node in graph.nodes if node.name not in decode and _overflows(graph, node)]
+    large = {name for name, value in (maxima or {}).items() if value > LARGEST / HEADROOM}
+    overflowing = [
+        node.name
+        for node in graph.nodes
+        if node.name not in decode
+        and (_overflows(graph, node) or not large.isdisjoint([*node.input, *node.output]))
+    ]
     _Converter(model, graph, decode | set(overflowing)).convert()
-    step = Step(operation="fp16", settings={}, notes={"float32_for_range": overflowing})
+    notes: dict[str, Json] = {"float32_for_range": overflowing}
+    if maxima is not None:
+        # Box decode computes in float32 whatever its numbers are.
+        half = [name for node in graph.nodes if node.name not in decode for name in node.output]
+        notes["largest_activation"] = max((maxima.get(name, 0.0) for name in half), default=0.0)
+    step = Step(operation="fp16", settings={}, notes=notes)
     require_semi_structured(path, Graph(model), card.lineage)
-    set_card(model, dataclasses.replace(card, precision=Precision.FP16, lineage=(*card.lineage, step)))
+    facts = {"input_type": "float32", "output_type": "float32"}
+    set_card(
+        model, dataclasses.replace(card, precision=Precision.FP16, lineage=(*card.lineage, step), facts=facts)
+    )
     with replace_file(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
     return artifact_from_file(path, build_s=time.perf_counter() - started)

@@ -16,6 +16,7 @@ from slimgate.artifact.inspection import ALIGNMENT, Inspection, Layer
 from slimgate.artifact.load import artifact_from_model, read_card
 from slimgate.artifact.manifest import artifact_from_engine
 from slimgate.artifact.precision import convolution_precision
+from slimgate.artifact.quantized import FLOAT_CONVOLUTIONS, quantized_tensors
 from slimgate.artifact.semi_structured import check_semi_structured, semi_structured_state
 from slimgate.artifact.stored import stored_weight
 from slimgate.errors import InputError
@@ -58,6 +59,7 @@ def _inspect_onnx(path: Path, multiple: int) -> Inspection:
     artifact = artifact_from_model(path, model, build_s=0.0)
     heads = {node.name for node in last_convolutions(graph)}
     pattern = check_semi_structured(graph)
+    floats = card.facts.get(FLOAT_CONVOLUTIONS, {})
     layers = tuple(
         _layer_of_node(
             graph,
@@ -65,14 +67,19 @@ def _inspect_onnx(path: Path, multiple: int) -> Inspection:
             multiple,
             reason=_HEAD if node.name in heads or is_box_integral(graph, node) else "",
             semi_structured=pattern.layers[node.name],
+            why_float=str(floats.get(node.name, "")),
         )
         for node in graph.convolutions()
     )
     inspection = _inspection(artifact, layers=layers, weights_sha256=card.weights_sha256, multiple=multiple)
-    return dataclasses.replace(inspection, semi_structured_share=pattern.share)
+    return dataclasses.replace(
+        inspection, semi_structured_share=pattern.share, quantized=quantized_tensors(graph)
+    )
 
 
-def _layer_of_node(graph: Graph, node: Any, multiple: int, *, reason: str, semi_structured: str) -> Layer:
+def _layer_of_node(
+    graph: Graph, node: Any, multiple: int, *, reason: str, semi_structured: str, why_float: str
+) -> Layer:
     shape = graph.weight_shape(node)
     groups = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
     transposed = node.op_type == "ConvTranspose"
@@ -90,6 +97,7 @@ def _layer_of_node(graph: Graph, node: Any, multiple: int, *, reason: str, semi_
         alignment=_alignment(outputs, multiple, reason),
         semi_structured=semi_structured,
         reason=reason,
+        why_float=why_float,
     )
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from slimgate.artifact.quantized import QuantizedTensor
 from slimgate.flow import Json, Step
 
 ALIGNMENT = 8
@@ -30,6 +31,7 @@ class Layer:
         semi_structured: ``holds`` when at most two of every four weights along the input channels are not zero
             (2:4), ``broken`` when not, or the reason why sparse kernels do not take the layer at all.
         reason: why its width is exempt; empty when it is not.
+        why_float: why it stays in float in an INT8 file, where that was recorded.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Layer:
     alignment: str
     semi_structured: str
     reason: str = ""
+    why_float: str = ""
 
     def to_json(self) -> dict[str, Json]:
         """Return the layer as JSON values."""
@@ -71,6 +74,7 @@ class Inspection:
         facts: what else was found.
         semi_structured_share: of the convolution MACs, those in layers where 2:4 holds; None for an engine.
         multiple: what widths were held against.
+        quantized: scheme, scales and zero points of every quantised tensor, as the file has them.
     """
 
     file: str
@@ -90,6 +94,7 @@ class Inspection:
     facts: Mapping[str, Json] = field(default_factory=dict)
     semi_structured_share: float | None = None
     multiple: int = ALIGNMENT
+    quantized: tuple[QuantizedTensor, ...] = ()
 
     @property
     def weights(self) -> int:
@@ -127,6 +132,7 @@ class Inspection:
             "nonzero_weights": self.nonzero_weights,
             "semi_structured_share": self.semi_structured_share,
             "layers": [layer.to_json() for layer in self.layers],
+            "quantized": [tensor.to_json() for tensor in self.quantized],
             "lineage": [step.to_json() for step in self.lineage],
             "facts": dict(self.facts),
         }

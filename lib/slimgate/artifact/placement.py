@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +28,7 @@ class Target:
 
     Attributes:
         name: its key in ``TARGETS``.
-        scheme: from a range to scale and zero point.
+        symmetric: whether zero points are 0: ranges are widened to the same magnitude on both sides.
         element: numpy type of quantised activations.
         between: whether what lies between the convolutions is quantised as well.
         stem: whether the convolution that reads the image runs in 8 bits.
@@ -36,12 +37,16 @@ class Target:
     """
 
     name: str
-    scheme: Callable[[float, float], Affine]
+    symmetric: bool
     element: Any
     between: bool
     stem: bool
     transposed: bool
     quantized_bias: bool
+
+    def scheme(self, low: float, high: float) -> Affine:
+        """Return scale and zero point of a range."""
+        return symmetric_int8(low, high) if self.symmetric else asymmetric_uint8(low, high)
 
 
 TARGETS: dict[str, Target] = {
@@ -49,7 +54,7 @@ TARGETS: dict[str, Target] = {
     for target in (
         Target(
             name="x86",
-            scheme=asymmetric_uint8,
+            symmetric=False,
             element=np.uint8,
             between=True,
             # Three input channels starve the 8-bit kernel: yolov5n's 6 x 6 stem takes 1.0 ms in INT8, 0.55 in FP32.
@@ -59,7 +64,7 @@ TARGETS: dict[str, Target] = {
         ),
         Target(
             name="openvino",
-            scheme=asymmetric_uint8,
+            symmetric=False,
             element=np.uint8,
             between=False,
             stem=True,
@@ -68,7 +73,7 @@ TARGETS: dict[str, Target] = {
         ),
         Target(
             name="tensorrt",
-            scheme=symmetric_int8,
+            symmetric=True,
             element=np.int8,
             between=False,
             stem=True,
@@ -87,12 +92,14 @@ class Placement:
         tensors: names of the tensors, in graph order.
         convolutions: names of the convolutions that run in 8 bits.
         shared: tensor to the tensor whose scale and zero point it shares.
+        floats: names of the convolutions that stay in float, with the reason.
         gates: input to output of each SiLU's Sigmoid, where both are quantised and nothing else reads the input.
         readers: names of the nodes that read the dequantised side; None: all of them.
     """
 
     tensors: tuple[str, ...]
     convolutions: frozenset[str]
+    floats: dict[str, str] = field(default_factory=dict)
     shared: dict[str, str] = field(default_factory=dict)
     gates: dict[str, str] = field(default_factory=dict)
     readers: frozenset[str] | None = None
@@ -102,20 +109,38 @@ class Placement:
         return self.readers is None or node.name in self.readers
 
 
-def place_pairs(graph: Graph, float_nodes: set[str], target: Target) -> Placement:
-    """Return the placement for a target; nothing inside ``float_nodes`` is touched."""
-    kinds = ("Conv", "ConvTranspose") if target.transposed else ("Conv",)
-    convolutions = [
-        node
-        for node in graph.nodes
-        if node.op_type in kinds
-        and node.name not in float_nodes
-        and graph.constant(node.input[1]) is not None
-        and (target.stem or graph.producer(node.input[0]) is not None)
-        and not _shares_scales_between_groups(node)
-    ]
+def place_pairs(graph: Graph, float_nodes: Mapping[str, str], target: Target) -> Placement:
+    """Return the placement for a target.
+
+    Args:
+        graph: the FP32 graph.
+        float_nodes: names of the nodes that stay in float, with the reason; nothing among them is touched.
+        target: whose rules apply.
+    """
+    convolutions = []
+    floats = {}
+    for node in graph.nodes:
+        if node.op_type not in ("Conv", "ConvTranspose"):
+            continue
+        reason = float_nodes.get(node.name) or _why_float(graph, node, target)
+        if reason:
+            floats[node.name] = reason
+        else:
+            convolutions.append(node)
     place = _around_everything if target.between else _at_convolutions
-    return place(graph, convolutions, float_nodes)
+    return dataclasses.replace(place(graph, convolutions, float_nodes), floats=floats)
+
+
+def _why_float(graph: Graph, node: Any, target: Target) -> str:
+    if graph.constant(node.input[1]) is None:
+        return "weight: it is computed, not stored"
+    if graph.producer(node.input[0]) is None and not target.stem:
+        return "stem: three input channels starve the 8-bit kernel"
+    if node.op_type == "ConvTranspose" and not target.transposed:
+        return "transposed convolution: the runtime has no 8-bit kernel for it"
+    if _shares_scales_between_groups(node):
+        return "grouped transposed convolution: its groups would share scales"
+    return ""
 
 
 def _shares_scales_between_groups(node: Any) -> bool:
@@ -124,7 +149,7 @@ def _shares_scales_between_groups(node: Any) -> bool:
     return node.op_type == "ConvTranspose" and groups > 1
 
 
-def _at_convolutions(graph: Graph, convolutions: list[Any], float_nodes: set[str]) -> Placement:
+def _at_convolutions(graph: Graph, convolutions: list[Any], float_nodes: Collection[str]) -> Placement:
     """Pairs at the convolutions' inputs, and at the addend of a residual that a convolution reads as well."""
     tensors = {node.input[0] for node in convolutions}
     readers = {node.name for node in convolutions}
@@ -140,7 +165,7 @@ def _at_convolutions(graph: Graph, convolutions: list[Any], float_nodes: set[str
     )
 
 
-def _around_everything(graph: Graph, convolutions: list[Any], float_nodes: set[str]) -> Placement:
+def _around_everything(graph: Graph, convolutions: list[Any], float_nodes: Collection[str]) -> Placement:
     """Pairs around every operator with an 8-bit kernel that stands between two quantised convolutions.
 
     What leads into the float head alone stays in float, and so does what follows a float stem.
@@ -168,6 +193,7 @@ def _around_everything(graph: Graph, convolutions: list[Any], float_nodes: set[s
         tensors.update(outputs)
         if node.op_type in MOVES:
             shared.update({name: shared.get(inputs[0], inputs[0]) for name in outputs})
+    shared = _share_with_concatenations(graph, between, tensors, shared)
     return Placement(
         tensors=_in_graph_order(graph, tensors),
         convolutions=frozenset(node.name for node in convolutions),
@@ -178,6 +204,38 @@ def _around_everything(graph: Graph, convolutions: list[Any], float_nodes: set[s
             if tensor in tensors and gate in tensors and tensor not in shared
         },
     )
+
+
+def _share_with_concatenations(
+    graph: Graph, between: Collection[str], tensors: Collection[str], shared: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the shared scales, with those of Concat added: what only one Concat reads takes the scale of its output.
+
+    The Concat would round it to that scale anyway, a second time, and in a pass of its own: with equal scales the
+    kernel copies. What is read elsewhere as well keeps its own scale there.
+    """
+    roots = {name: shared.get(name, name) for name in tensors}
+    members: dict[str, list[str]] = {}
+    for name in tensors:
+        members.setdefault(roots[name], []).append(name)
+    # From the output backwards, so that a Concat that feeds another takes on the other's scale first.
+    for node in reversed(graph.nodes):
+        if node.op_type != "Concat" or node.name not in between or node.output[0] not in tensors:
+            continue
+        output = roots[node.output[0]]
+        for root in {roots[name] for name in node.input if name in roots} - {output}:
+            moved = members[root]
+            readers = {reader.name for name in moved for reader in graph.consumers(name)}
+            own = {
+                reader.name
+                for name in moved
+                for reader in graph.consumers(name)
+                if reader.op_type in MOVES and roots.get(reader.output[0]) == root
+            }
+            if readers - own == {node.name}:
+                roots.update(dict.fromkeys(moved, output))
+                members[output].extend(members.pop(root))
+    return {name: root for name, root in roots.items() if root != name}
 
 
 def _gates(graph: Graph) -> Iterator[tuple[str, str]]:

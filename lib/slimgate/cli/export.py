@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimgate.cli.export_engine import add_engine_arguments, build_from_arguments, refuse_engine_arguments
+from slimgate.cli.int8 import add_int8_options, check_int8_options, observe_ranges, quantize
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from slimgate.detect import GraphNms
     from slimgate.flow import Artifact
 
@@ -21,8 +18,10 @@ _EPILOG = """\
 examples:
   slimgate export best.pt                                      best.onnx, FP32, any batch size
   slimgate export best.pt --precision fp16                     half precision; inputs and outputs stay float32
+  slimgate export best.pt --precision fp16 --calib data.yaml   the same, and layers that reach 65504 stay in float32
   slimgate export best.pt --precision int8 --calib data.yaml   INT8 for onnxruntime on x86
   slimgate export best.pt --precision int8 --calib codes:calib --target openvino
+  slimgate export best.pt --precision int8 --calib train.yaml --budget 0.002 --labelled train.yaml --evaluated val.yaml
   slimgate export best.pt --precision fp16 --format engine --compute-capability 8.6
   slimgate export best.pt --precision int8 --format engine --calib data.yaml
   slimgate export best.pt --nms --nms-conf .25 --nms-iou .45   answers with detections, for predict and for shipping
@@ -31,6 +30,8 @@ examples:
 INT8 is calibrated on training images (512 by default), never on the images it will be judged on: name those with
 --evaluated and the overlap is checked by content. The head stays in float. Targets of INT8: x86 (onnxruntime),
 openvino, tensorrt; the same Q/DQ file is not the same network in all of them, so each gets its own.
+--budget returns groups of layers to float until INT8 loses no more mAP than that on labelled training pictures;
+--plan-out writes every scale and zero point, and why each float layer stays float. docs/quantization.md has more.
 
 An engine is built by tensorrt or, with no GPU at hand, ahead of time by tensorrt-rtx; it comes with a manifest,
 OUT.json, that belongs beside it. The share of convolution arithmetic per precision is printed: that is the proof.
@@ -58,19 +59,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         choices=("x86", "openvino", "tensorrt"),
         help="whose INT8 to write (default: x86, and tensorrt for an engine)",
     )
-    parser.add_argument("--calib", metavar="DATA", help="images for INT8: codes:calib, data.yaml, COCO .json")
-    parser.add_argument(
-        "--calib-count", type=int, default=512, metavar="N", help="how many (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--evaluated", metavar="DATA", help="the dataset it will be judged on, to be kept apart"
-    )
-    parser.add_argument(
-        "--observer",
-        choices=("minmax", "percentile"),
-        default="minmax",
-        help="how ranges are taken (default: %(default)s)",
-    )
+    add_int8_options(parser)
     parser.add_argument(
         "--batch",
         type=int,
@@ -134,15 +123,9 @@ def _check_options(args: argparse.Namespace, out: Path) -> None:
             expected="a new name",
             action="choose another name with -o, or add --force to overwrite",
         )
-    if args.precision == "int8" and args.calib is None:
-        raise UsageError(
-            "--precision int8",
-            found="no calibration images",
-            expected="--calib DATA: training images like those that will be seen",
-            action="add --calib with a data.yaml, a COCO .json, or codes:calib",
-        )
     if args.format != "engine":
         refuse_engine_arguments(args)
+    check_int8_options(args)
     if args.format == "engine" and args.target not in (None, "tensorrt"):
         raise UsageError(
             f"--target {args.target}",
@@ -162,9 +145,10 @@ def _export(args: argparse.Namespace, out: Path, folder: Path) -> Artifact:
     path = out if raw else folder / f"{args.precision}.onnx"
     artifact = fp32
     if args.precision == "fp16":
-        artifact = convert_fp16(fp32, path)
+        artifact = convert_fp16(fp32, path, maxima=observe_ranges(args, fp32))
     elif args.precision == "int8":
-        artifact = _quantize(args, fp32, path)
+        target = args.target or ("tensorrt" if args.format == "engine" else "x86")
+        artifact = quantize(args, fp32, path, target=target)
     if settings is not None:
         artifact = append_nms(artifact, out if final else folder / "nms.onnx", settings)
     if final:
@@ -218,38 +202,6 @@ def _fp32(args: argparse.Namespace, path: Path) -> Artifact:
     # An engine's own profile fixes its batch; the graph below it stays free.
     batch = args.batch or 0 if args.format == "onnx" else 0
     return export_onnx(detector, path, batch=batch, opset=args.opset)
-
-
-def _quantize(args: argparse.Namespace, fp32: Artifact, path: Path) -> Artifact:
-    from slimgate.artifact import float_head_nodes, write_qdq
-    from slimgate.compress.quantize import plan_quantization
-    from slimgate.data import calibration_list, load_dataset
-
-    evaluated = load_dataset(args.evaluated) if args.evaluated else None
-    calibration = calibration_list(load_dataset(args.calib), count=args.calib_count, evaluated=evaluated)
-    plan = plan_quantization(
-        fp32.path,
-        _calibration_inputs(calibration.paths, fp32),
-        float_nodes=float_head_nodes(fp32),
-        calibration_sha256=calibration.sha256,
-        observer=args.observer,
-    )
-    target = args.target or ("tensorrt" if args.format == "engine" else "x86")
-    return write_qdq(fp32, plan, path, target=target)
-
-
-def _calibration_inputs(paths: tuple[Path, ...], fp32: Artifact) -> Iterator[npt.NDArray[np.float32]]:
-    import numpy as np
-    from rich.console import Console
-    from rich.progress import track
-
-    from slimgate.data import batch_from_images, read_image
-
-    for path in track(
-        paths, description="calibrating", console=Console(stderr=True), transient=True, total=len(paths)
-    ):
-        images = batch_from_images([read_image(path)], fp32.image_size)[0]
-        yield np.repeat(images, fp32.batch or 1, axis=0)
 
 
 def _summarise(artifact: Artifact) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ examples:
   slimgate inspect best.pt --layers      every convolution: width, sparsity, alignment
   slimgate inspect best.pt --multiple 16 which widths are no multiple of 16, and which are exempt and why
   slimgate inspect best.engine --json    everything, for a program
+  slimgate inspect int8.onnx --scales    scheme, scale and zero point of every quantised tensor; what is float, and why
   slimgate inspect best.onnx --text      the structure alone, to compare two files with diff
 
 Precision is the share of convolution arithmetic (MACs) that computes in it, read from the graph: a convolution is
@@ -44,6 +46,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     form.add_argument("--text", action="store_true", help="print the canonical text of the structure")
     parser.add_argument("--layers", action="store_true", help="list every layer")
     parser.add_argument(
+        "--scales",
+        action="store_true",
+        help="list every quantised tensor: scheme, scales, zero points; and the layers that stay in float, and why",
+    )
+    parser.add_argument(
         "--multiple",
         default="8",
         metavar="N",
@@ -64,7 +71,10 @@ def run(args: argparse.Namespace) -> int:
     elif args.text:
         sys.stdout.write(inspection.to_text())
     else:
-        _print_summary(Console(highlight=False), inspection, layers=args.layers)
+        console = Console(highlight=False)
+        _print_summary(console, inspection, layers=args.layers)
+        if args.scales:
+            _print_scales(console, inspection)
     return 0
 
 
@@ -112,6 +122,34 @@ def _print_summary(console: Console, inspection: Inspection, *, layers: bool) ->
     console.print(table)
 
 
+def _print_scales(console: Console, inspection: Inspection) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="quantised tensors", title_justify="left")
+    for column in ("name", "role", "scheme", "scale", "zero point"):
+        table.add_column(column, overflow="fold")
+    for tensor in inspection.quantized:
+        scales, zeros = tensor.scales, sorted(set(tensor.zero_points))
+        table.add_row(
+            escape(tensor.name),
+            tensor.role,
+            tensor.scheme,
+            f"{scales[0]:.6g}"
+            if len(scales) == 1
+            else f"{min(scales):.3g} to {max(scales):.3g} ({len(scales)})",
+            ", ".join(str(zero) for zero in zeros) if len(zeros) < 4 else f"{zeros[0]} to {zeros[-1]}",
+        )
+    console.print(table)
+    floats = Table(title="convolutions in float", title_justify="left")
+    for column in ("name", "precision", "why"):
+        floats.add_column(column, overflow="fold")
+    for layer in inspection.layers:
+        if layer.precision != "int8":
+            floats.add_row(escape(layer.name), layer.precision, escape(layer.why_float or "not recorded"))
+    console.print(floats)
+
+
 def _rows(inspection: Inspection) -> list[tuple[str, str]]:
     from slimgate.errors import name_offenders
 
@@ -131,8 +169,13 @@ def _rows(inspection: Inspection) -> list[tuple[str, str]]:
         rows.append(("2:4", _semi_structured(inspection)))
         rows.append(("widths", _widths(inspection)))
         rows += _exempt_rows(inspection)
+    rows += _quantized_rows(inspection)
     rows.append(("lineage", " > ".join(_describe_steps(inspection)) or "no recorded steps"))
-    rows += [(name.replace("_", " "), str(value)) for name, value in sorted(inspection.facts.items())]
+    rows += [
+        (name.replace("_", " "), str(value))
+        for name, value in sorted(inspection.facts.items())
+        if not isinstance(value, (dict, list))
+    ]
     rows.append(("sha256", inspection.sha256))
     return rows
 
@@ -157,6 +200,22 @@ def _exempt_rows(inspection: Inspection) -> list[tuple[str, str]]:
             f"{name_offenders(f'{e.name} ({e.outputs})' for e in exempt if e.reason == reason)}: {reason}",
         )
         for reason in dict.fromkeys(layer.reason for layer in exempt)
+    ]
+
+
+def _quantized_rows(inspection: Inspection) -> list[tuple[str, str]]:
+    from slimgate.errors import name_offenders
+
+    schemes = Counter(f"{tensor.role}: {tensor.scheme}" for tensor in inspection.quantized)
+    rows = (
+        [("quantised", "; ".join(f"{count} {scheme}" for scheme, count in schemes.items()))]
+        if schemes
+        else []
+    )
+    reasons = {layer.name: layer.why_float for layer in inspection.layers if layer.why_float}
+    return rows + [
+        ("float", f"{name_offenders(name for name in reasons if reasons[name] == reason)}: {reason}")
+        for reason in dict.fromkeys(reasons.values())
     ]
 
 

@@ -1,6 +1,6 @@
 """Datasets, letterbox and calibration lists: everything a detector is fed with."""
 
-from slimgate.data.calibration import CalibrationList, calibration_list
+from slimgate.data.calibration import CalibrationList, calibration_list, labelled_list
 from slimgate.data.checked import check_class_names, check_image_size
 from slimgate.data.fetch import fetch
 from slimgate.data.images import inspect_image, list_images, read_image
@@ -19,6 +19,7 @@ __all__ = [
     "check_image_size",
     "fetch",
     "inspect_image",
+    "labelled_list",
     "letterbox",
     "list_images",
     "load_dataset",

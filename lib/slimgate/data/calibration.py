@@ -1,13 +1,14 @@
-"""Which images calibrate a quantisation: an ordered list with a fingerprint, never an evaluated image."""
+"""Which images a quantisation is decided on: lists with a fingerprint, never an evaluated image."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slimgate.data.checked import require_no_offenders
-from slimgate.data.sample import Dataset
+from slimgate.data.sample import Dataset, Sample, hash_samples
 from slimgate.errors import InputError
 
 
@@ -46,16 +47,56 @@ def calibration_list(dataset: Dataset, *, count: int, evaluated: Dataset | None)
             action="ask for fewer calibration images, or use a larger set",
         )
     samples = dataset.samples[:count]
-    seen = {sample.sha256: sample for sample in evaluated.samples} if evaluated else {}
-    overlap = [sample.path.name for sample in samples if sample.sha256 in seen]
-    require_no_offenders(
-        dataset.name,
-        overlap,
-        found=f"{len(overlap)} of {count} calibration images are also evaluated",
-        expected=f"no image of '{evaluated.name if evaluated else ''}', compared by sha256",
-        action="calibrate on training images",
-    )
+    if evaluated is not None:
+        _refuse_evaluated(dataset.name, samples, evaluated, kind="calibration images")
     digest = hashlib.sha256("\n".join(sample.sha256 for sample in samples).encode()).hexdigest()
     return CalibrationList(
         paths=tuple(sample.path for sample in samples), sha256=digest, dataset_sha256=dataset.sha256
+    )
+
+
+def labelled_list(
+    dataset: Dataset, *, count: int, calibration: CalibrationList, evaluated: Sequence[Dataset]
+) -> Dataset:
+    """Return the first ``count`` pictures of a dataset that are not calibrated on: to measure a loss before val does.
+
+    Args:
+        dataset: labelled training pictures.
+        count: how many.
+        calibration: the images that ranges are taken from; they are passed over, compared by content.
+        evaluated: the datasets that the quantised model will be judged on.
+
+    Raises:
+        InputError: fewer pictures than asked for, none with a label, or one that is also evaluated.
+    """
+    known = {hashlib.sha256(path.read_bytes()).hexdigest() for path in calibration.paths}
+    samples = tuple(sample for sample in dataset.samples if sample.sha256 not in known)[: max(count, 0)]
+    if count < 1 or len(samples) < count:
+        raise InputError(
+            dataset.name,
+            found=f"{len(samples)} pictures beside those that are calibrated on, {count} asked for",
+            expected="at least one picture, and as many as are asked for",
+            action="ask for fewer labelled pictures, or use a larger set",
+        )
+    if not any(len(sample.classes) for sample in samples):
+        raise InputError(
+            dataset.name,
+            found=f"{count} pictures without a single label",
+            expected="labelled training pictures",
+            action="name a dataset with ground truth",
+        )
+    for other in evaluated:
+        _refuse_evaluated(dataset.name, samples, other, kind="labelled pictures")
+    return replace(dataset, samples=samples, sha256=hash_samples(samples, dataset.class_names))
+
+
+def _refuse_evaluated(name: str, samples: Sequence[Sample], evaluated: Dataset, *, kind: str) -> None:
+    seen = {sample.sha256 for sample in evaluated.samples}
+    overlap = [sample.path.name for sample in samples if sample.sha256 in seen]
+    require_no_offenders(
+        name,
+        overlap,
+        found=f"{len(overlap)} of {len(samples)} {kind} are also evaluated",
+        expected=f"no image of '{evaluated.name}', compared by sha256",
+        action="use training images",
     )

@@ -10,7 +10,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from slimgate.gate import RunFiles
-from slimgate.report import accuracy, confidence, differences, plots, provenance, sizes, slim, times, training
+from slimgate.report import (
+    accuracy,
+    confidence,
+    differences,
+    plots,
+    provenance,
+    quantization,
+    sizes,
+    slim,
+    times,
+    training,
+)
 from slimgate.report.attribution import attribution_table
 from slimgate.report.overview import deployed_confidence, main_table, summarise_run
 from slimgate.report.panels import list_pictures
@@ -96,6 +107,8 @@ def _context(files: RunFiles, rows: list[Row]) -> dict[str, Any]:
         "by_size": accuracy.size_table(rows),
         "parity": accuracy.parity_table(rows),
         "sizes": sizes.sizes_table(rows),
+        "quantization": quantization.quantization_table(rows),
+        "sensitivity": quantization.sensitivity_tables(rows),
         "latency": times.latency_table(rows),
         "latency_confidence": times.confidence_of(rows),
         "invalid_times": times.invalid_times(rows),

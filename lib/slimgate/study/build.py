@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +14,9 @@ from slimgate.study.spec import DEVICE, ENGINE_RUNTIMES, Study, VariantSpec, eng
 from slimgate.study.store import Store, hash_json
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from slimgate.compress.quantize import QuantizationPlan
     from slimgate.data import CalibrationList
+    from slimgate.study.int8 import Pictures
 
 TARGET_BY_RUNTIME: Mapping[str, str] = {
     "onnxruntime": "x86",
@@ -52,17 +50,22 @@ class Builder:
     Attributes:
         study: the study.
         detector: the uncompressed detector.
-        calibration: the images INT8 is calibrated on, or None when no selected variant needs them.
+        pictures: what INT8 is decided on, or None when no selected variant needs them.
         store: where artifacts are kept.
     """
 
     study: Study
     detector: Detector
-    calibration: CalibrationList | None
+    pictures: Pictures | None
     store: Store
     _variants: dict[str, Variant] = field(default_factory=dict)
     _bases: dict[str, Detector] = field(default_factory=dict)
-    _plans: dict[str, QuantizationPlan] = field(default_factory=dict)
+    _plans: dict[tuple[str, str], QuantizationPlan] = field(default_factory=dict)
+
+    @property
+    def calibration(self) -> CalibrationList | None:
+        """The images INT8 is calibrated on, or None when no selected variant needs them."""
+        return self.pictures.calibration if self.pictures else None
 
     def variant(self, spec: VariantSpec) -> Variant:
         """Return the variant with its operations applied."""
@@ -159,7 +162,7 @@ class Builder:
         return self.store.artifact(self._inputs(spec, "checkpoint"), build)
 
     def _onnx(self, spec: VariantSpec, target: str) -> Artifact:
-        from slimgate.artifact import convert_fp16, export_onnx, write_qdq
+        from slimgate.artifact import convert_fp16, export_onnx
 
         def build_fp32(folder: Path) -> Artifact:
             detector = self.variant(spec).detector
@@ -173,17 +176,32 @@ class Builder:
                 {"kind": "onnx-fp16", "from": fp32.sha256, "versions": _versions()},
                 lambda folder: convert_fp16(fp32, folder / fp32.path.name),
             )
-        calibration = self._calibration()
-        return self.store.artifact(
-            {
-                "kind": "onnx-int8",
-                "from": fp32.sha256,
-                "target": target,
-                "calibration_sha256": calibration.sha256,
-                "versions": _versions(),
-            },
-            lambda folder: write_qdq(fp32, self._plan(fp32), folder / fp32.path.name, target=target),
-        )
+        from slimgate.compress.quantize import QuantizationSettings
+        from slimgate.study.int8 import calibrate, write_int8, write_peer
+
+        assert self.pictures is not None, "a study with INT8 variants is prepared with a calibration list"
+        pictures = self.pictures
+        settings = QuantizationSettings(**spec.int8)
+
+        def build_int8(folder: Path) -> Artifact:
+            if settings.peer:
+                return write_peer(fp32, folder / fp32.path.name, pictures=pictures, peer=settings.peer)
+            # Ranges are the same for every target; what a budget gives back to float is not.
+            key = (fp32.sha256, settings.observer)
+            if key not in self._plans:
+                self._plans[key] = calibrate(fp32, pictures, settings)
+            plan = self._plans[key]
+            path = folder / fp32.path.name
+            return write_int8(fp32, plan, path, target=target, pictures=pictures, settings=settings)[0]
+
+        inputs = {
+            "kind": "onnx-int8",
+            "from": fp32.sha256,
+            "target": target,
+            "settings": settings.to_json(),
+            "versions": _versions(),
+        }
+        return self.store.artifact({**inputs, **pictures.to_json()}, build_int8)
 
     def _suppressing(self, graph: Artifact) -> Artifact:
         from slimgate.artifact import append_nms
@@ -222,29 +240,6 @@ class Builder:
                 batch=profiles,
             ),
         )
-
-    def _calibration(self) -> CalibrationList:
-        assert self.calibration is not None, "a study with INT8 variants is prepared with a calibration list"
-        return self.calibration
-
-    def _plan(self, fp32: Artifact) -> QuantizationPlan:
-        if fp32.sha256 not in self._plans:
-            from slimgate.artifact import float_head_nodes
-            from slimgate.compress.quantize import plan_quantization
-
-            self._plans[fp32.sha256] = plan_quantization(
-                fp32.path,
-                self._calibration_inputs(),
-                float_nodes=float_head_nodes(fp32),
-                calibration_sha256=self._calibration().sha256,
-            )
-        return self._plans[fp32.sha256]
-
-    def _calibration_inputs(self) -> Iterator[npt.NDArray[np.float32]]:
-        from slimgate.data import batch_from_images, read_image
-
-        for path in self._calibration().paths:
-            yield batch_from_images([read_image(path)], self.detector.image_size)[0]
 
 
 def _versions(*more: str) -> dict[str, str | None]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimgate.errors import InputError, name_offenders, nearest_name
+from slimgate.errors import InputError, UsageError, name_offenders, nearest_name
 from slimgate.flow import Precision
 from slimgate.gate.formats import find_other_format
 from slimgate.gate.tomlfile import read_toml
@@ -16,6 +16,13 @@ from slimgate.study.reader import TomlReader
 from slimgate.study.spec import BUILT_IN, DEVICE, Study, VariantSpec, studies_folder
 
 STUDY_FORMAT = "slimgate-study/1"
+
+_INT8_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "observer": ((str,), "a text"),
+    "budget": ((int, float), "a number"),
+    "sensitivity": ((bool,), "true or false"),
+    "peer": ((str,), "a text"),
+}
 
 _CAPABILITY = re.compile(r"\d+\.\d")
 
@@ -70,6 +77,14 @@ def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
     if doubled:
         raise reader.error("variant", f"named twice: {name_offenders(doubled)}", "unique names", "rename one")
     _refuse_strange_controls(variants, reader)
+    budgeted = [variant.name for variant in variants if variant.int8.get("budget") is not None]
+    if budgeted and "labelled" not in data:
+        raise reader.error(
+            "data.labelled",
+            f"is missing, and {name_offenders(budgeted)} has a budget",
+            "labelled training pictures that the budget is measured on",
+            'write labelled = "codes:train", or leave budget out',
+        )
     first = variants[0]
     if first.operations or first.weights or first.nms or first.precision is not Precision.FP32:
         raise reader.error(
@@ -89,6 +104,8 @@ def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
         images=reader.whole(data, "images", "data.", default=None, least=1),
         calibration=reader.text(data, "calibration", "data."),
         calibration_images=reader.whole(data, "calibration_images", "data.", default=512, least=1) or 512,
+        labelled=reader.text(data, "labelled", "data.") if "labelled" in data else "",
+        labelled_images=reader.whole(data, "labelled_images", "data.", default=256, least=1) or 256,
         protocol=dict(protocol),
         threads=reader.whole(measure, "threads", "measure.", default=2, least=1) or 2,
         rounds=reader.whole(measure, "rounds", "measure.", default=41, least=9) or 41,
@@ -165,6 +182,35 @@ def _controls_from_toml(item: Mapping[str, Any], reader: TomlReader, where: str)
     return dict(controls)
 
 
+def _int8_from_toml(item: Mapping[str, Any], reader: TomlReader, where: str) -> Mapping[str, Any]:
+    settings = item.get("int8", {})
+    if not isinstance(settings, Mapping):
+        raise reader.error(
+            f"{where}int8", f"is {settings!r}", "a table", 'write int8 = { observer = "mse", budget = 0.002 }'
+        )
+    reader.check_keys("int8", settings, f"{where}int8.")
+    if settings and item.get("precision") != Precision.INT8.value:
+        raise reader.error(
+            f"{where}int8",
+            f"is set, and the precision is {item.get('precision', 'fp32')}",
+            'precision = "int8"',
+            "add the precision, or leave int8 out",
+        )
+    for key, value in settings.items():
+        kinds, expected = _INT8_KINDS[key]
+        if not isinstance(value, kinds) or (kinds != (bool,) and isinstance(value, bool)):
+            raise reader.error(f"{where}int8.{key}", f"is {value!r}", expected, "correct it")
+    from slimgate.compress.quantize import QuantizationSettings
+
+    try:
+        QuantizationSettings(**settings)
+    except UsageError as error:
+        raise reader.error(
+            f"{where}int8", f"{error.subject}: {error.found}", error.expected, error.action
+        ) from None
+    return dict(settings)
+
+
 def _refuse_strange_controls(variants: Sequence[VariantSpec], reader: TomlReader) -> None:
     names = [variant.name for variant in variants]
     for index, variant in enumerate(variants):
@@ -234,5 +280,6 @@ def _variant_from_toml(item: Mapping[str, Any], reader: TomlReader, index: int) 
         nms=nms,
         controls=_controls_from_toml(item, reader, where),
         no_gain=reader.text(item, "no_gain", where) if "no_gain" in item else "",
+        int8=_int8_from_toml(item, reader, where),
         about=str(item.get("about", "")),
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimgate.flow import Case, Precision
 from slimgate.study.build import Builder, load_weights
+from slimgate.study.int8 import Pictures
 from slimgate.study.spec import Study, VariantSpec
 from slimgate.study.store import Store
 
 if TYPE_CHECKING:
-    from slimgate.data import Dataset
+    from slimgate.data import CalibrationList, Dataset
     from slimgate.detect import Protocol
     from slimgate.runtime import Runner
 
@@ -79,18 +80,33 @@ def prepare_study(
     also = {source: load_dataset(study.resolve(source), count=study.images) for source in study.also}
     for evaluated in (dataset, *also.values()):
         check_class_names(detector.class_names, evaluated)
-    calibration = None
+    pictures = None
     specs = {str(case): spec for case, spec, _ in expand_cases(study)}
     if any(specs[str(case)].precision is Precision.INT8 for case in cases):
         progress(2, 3, study.calibration)
         images = load_dataset(study.resolve(study.calibration), count=study.calibration_images)
-        for evaluated in (*also.values(), dataset):
+        sets = (*also.values(), dataset)
+        for evaluated in sets:
             calibration = calibration_list(images, count=study.calibration_images, evaluated=evaluated)
-    builder = Builder(study=study, detector=detector, calibration=calibration, store=store or Store())
+        budgeted = any(specs[str(case)].int8.get("budget") is not None for case in cases)
+        labelled = _labelled(study, calibration, sets) if budgeted else None
+        if labelled is not None:
+            check_class_names(detector.class_names, labelled)
+        pictures = Pictures(calibration=calibration, labelled=labelled, threads=study.threads)
+    builder = Builder(study=study, detector=detector, pictures=pictures, store=store or Store())
     for spec in {specs[str(case)].name: specs[str(case)] for case in cases}.values():
         builder.base(spec)
     progress(3, 3, "")
     return Prepared(study=study, dataset=dataset, also=also, protocol=protocol, builder=builder)
+
+
+def _labelled(study: Study, calibration: CalibrationList, evaluated: Sequence[Dataset]) -> Dataset:
+    from slimgate.data import labelled_list, load_dataset
+
+    # Those that are calibrated on are passed over, so as many more are read.
+    count = study.labelled_images + len(calibration.paths)
+    dataset = load_dataset(study.resolve(study.labelled), count=count)
+    return labelled_list(dataset, count=study.labelled_images, calibration=calibration, evaluated=evaluated)
 
 
 def expand_cases(study: Study) -> list[tuple[Case, VariantSpec, str]]:

@@ -22,7 +22,15 @@ _KEYS: dict[str, tuple[str, ...]] = {
         "variant",
     ),
     "detector": ("weights", "image_size"),
-    "data": ("evaluation", "also", "images", "calibration", "calibration_images"),
+    "data": (
+        "evaluation",
+        "also",
+        "images",
+        "calibration",
+        "calibration_images",
+        "labelled",
+        "labelled_images",
+    ),
     "protocol": ("conf", "iou", "max_det", "multi_label", "deployed_conf", "match_iou"),
     "measure": ("threads", "rounds", "rounds_batch32", "pictures"),
     "gate": ("required",),
@@ -38,8 +46,10 @@ _KEYS: dict[str, tuple[str, ...]] = {
         "nms",
         "controls",
         "no_gain",
+        "int8",
         "about",
     ),
+    "int8": ("observer", "budget", "sensitivity", "peer"),
     "controls": ("dense", "scratch"),
 }
 

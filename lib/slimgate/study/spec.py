@@ -57,6 +57,7 @@ class VariantSpec:
         controls: variants that the gain is measured against: ``dense``, trained as long without slimming, and
             ``scratch``, as slim and trained as long from random weights.
         no_gain: why the variant is in the study though it is there to gain nothing; without, it must be shown to pay.
+        int8: how INT8 is decided: observer, budget; settings of ``slimgate.compress.quantize.QuantizationSettings``.
         about: one sentence for the report.
     """
 
@@ -70,6 +71,7 @@ class VariantSpec:
     nms: bool = False
     controls: Mapping[str, str] = field(default_factory=dict)
     no_gain: str = ""
+    int8: Mapping[str, Any] = field(default_factory=dict)
     about: str = ""
 
     def runtime_label(self, runtime: str) -> str:
@@ -100,6 +102,8 @@ class Study:
         images: how many images of each of them, or None for all.
         calibration: dataset source that INT8 is calibrated on.
         calibration_images: how many.
+        labelled: dataset source of labelled training pictures that INT8's budgets are measured on; may be empty.
+        labelled_images: how many, those that are calibrated on not counted.
         protocol: settings of ``slimgate.detect.Protocol`` other than the image size.
         threads: inference threads of every runtime.
         rounds: interleaved rounds per latency comparison at batch 1.
@@ -120,6 +124,8 @@ class Study:
     images: int | None
     calibration: str
     calibration_images: int
+    labelled: str
+    labelled_images: int
     protocol: Mapping[str, Any]
     threads: int
     rounds: int

@@ -6,8 +6,11 @@ import pytest
 from slimgate.artifact import convert_fp16
 from slimgate.artifact.graph import Graph
 from slimgate.artifact.head import last_convolutions
+from slimgate.compress.quantize import observe_maxima
 from slimgate.errors import InputError
 from slimgate.flow import Precision
+
+from fixtures.artifacts import random_images
 
 HALF = onnx.TensorProto.FLOAT16
 FLOAT = onnx.TensorProto.FLOAT
@@ -80,6 +83,30 @@ def test_a_node_that_would_overflow_stays_in_float32(artifacts, tmp_path):
     tensors = {tensor.name: tensor for tensor in onnx.load(converted.path).graph.initializer}
     halves = [onnx.numpy_helper.to_array(tensor) for tensor in tensors.values() if tensor.data_type == HALF]
     assert all(np.isfinite(value).all() for value in halves)
+
+
+def test_a_node_that_came_near_the_largest_half_stays_in_float32(artifacts, tmp_path):
+    graph = Graph(onnx.load(artifacts.fp32.path))
+    first, second = graph.convolutions()[:2]
+    maxima = {second.output[0]: 40_000.0, first.output[0]: 30_000.0}
+    converted = convert_fp16(artifacts.fp32, tmp_path / "m.onnx", maxima=maxima)
+    step = converted.lineage[-1]
+    readers = [node.name for node in graph.consumers(second.output[0])]
+    assert set(step.notes["float32_for_range"]) == {second.name, *readers}
+    assert step.notes["largest_activation"] == 40_000.0
+    types = Graph(onnx.load(converted.path)).types
+    assert types[second.output[0]].element == FLOAT
+    assert types[first.output[0]].element == HALF
+    assert converted.facts["input_type"] == converted.facts["output_type"] == "float32"
+
+
+def test_maxima_of_a_plain_network_change_nothing(artifacts, tmp_path):
+    maxima = observe_maxima(artifacts.fp32.path, (images[None] for images in random_images(2, seed=1)))
+    graph = Graph(onnx.load(artifacts.fp32.path))
+    assert {node.output[0] for node in graph.convolutions()} <= set(maxima)
+    converted = convert_fp16(artifacts.fp32, tmp_path / "m.onnx", maxima=maxima)
+    assert converted.lineage[-1].notes["float32_for_range"] == []
+    assert converted.shares == {"fp16": 1.0}
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])

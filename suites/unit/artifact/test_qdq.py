@@ -41,7 +41,7 @@ def _written(nodes, plan, target, *, initializers, shapes=((1, 8, 4, 4), (1, 8, 
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     chosen = dataclasses.replace(TARGETS[target], stem=True)
-    _Writer(model, plan, place_pairs(Graph(model), set(), chosen), chosen).write()
+    _Writer(model, plan, place_pairs(Graph(model), {}, chosen), chosen).write()
     onnx.checker.check_model(model)
     onnx.shape_inference.infer_shapes(model, strict_mode=True, check_type=True)
     return Graph(model)

@@ -77,6 +77,73 @@ def test_calibrating_on_the_evaluated_images_is_refused(artifacts, images, tmp_p
     assert not out.exists()
 
 
+def test_a_budget_is_measured_and_the_plan_says_everything(artifacts, images, tmp_path, capsys):
+    out, plan = tmp_path / "tiny-int8.onnx", tmp_path / "plan.json"
+    arguments = [
+        "--precision",
+        "int8",
+        "--calib",
+        images,
+        "--calib-count",
+        "4",
+        "--observer",
+        "mse",
+        "-o",
+        out,
+    ]
+    budget = ["--budget", "0.9", "--labelled", images, "--labelled-count", "2", "--plan-out", plan]
+    code, _, error = _run(capsys, "export", artifacts.fp32.path, *arguments, *budget)
+    assert code == 0, error
+    artifact = artifact_from_file(out)
+    assert artifact.lineage[-1].settings == {"target": "x86", "observer": "mse", "budget": 0.9}
+    assert artifact.facts["sensitivity"]["returned"] == []
+    told = json.loads(plan.read_text())
+    assert told["plan"]["observer"] == "mse"
+    assert set(told["float_convolutions"]) == set(artifact.facts["float_convolutions"])
+    code, text, _ = _run(capsys, "inspect", out, "--scales")
+    assert code == 0
+    assert "uint8 per tensor, asymmetric" in text
+    assert "stem: three input channels" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found", "action"),
+    [
+        (["--calib-count", "7"], "6 images, 7 asked for", "ask for fewer calibration images"),
+        (["--calib-count", "0"], "count: 0", "leave count out"),
+        (
+            ["--calib-count", "4", "--budget", "0.1", "--labelled", "DATA", "--labelled-count", "3"],
+            "2 pictures beside those that are calibrated on, 3 asked for",
+            "ask for fewer labelled pictures",
+        ),
+        (
+            ["--calib-count", "4", "--budget", "1.5", "--labelled", "DATA"],
+            "budget 1.5: not a share of mAP",
+            "such as 0.002",
+        ),
+        (["--budget", "0.1"], "stands without the other one", "both"),
+        (["--plan-out", "images"], "exists already", "--force"),
+    ],
+)
+def test_int8_that_cannot_be(artifacts, images, tmp_path, monkeypatch, capsys, arguments, found, action):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").touch()
+    arguments = [str(images) if one == "DATA" else one for one in arguments]
+    options = ["--precision", "int8", "--calib", images, "-o", tmp_path / "m.onnx", *arguments]
+    code, _, error = _run(capsys, "export", artifacts.fp32.path, *options)
+    assert code == 2
+    assert found in error
+    assert action in error
+    assert [entry.name for entry in tmp_path.iterdir()] == ["images"]
+
+
+def test_a_file_that_is_int8_already(artifacts, images, tmp_path, capsys):
+    options = ["--precision", "int8", "--calib", images, "-o", tmp_path / "m.onnx"]
+    code, _, error = _run(capsys, "export", artifacts.int8("x86").path, *options)
+    assert code == 2
+    assert "already quantised" in error
+
+
 @pytest.mark.skipif(why_not_installed("tensorrt-rtx") is not None, reason="tensorrt-rtx is not installed")
 def test_an_engine_is_named_for_its_precision(artifacts, tmp_path, capsys):
     source = tmp_path / "tiny.onnx"
@@ -172,6 +239,11 @@ def test_tensorrt_rtx_has_no_nms(artifacts, tmp_path, capsys):
             "a positive number",
         ),
         (["-o", "."], "a directory", "ends in .onnx"),
+        (
+            ["--budget", "0.1", "-o", "x.onnx"],
+            "the precision is fp32",
+            "--precision int8, which alone is calibrated",
+        ),
         ([], "is ONNX already", "another precision or format"),
     ],
 )

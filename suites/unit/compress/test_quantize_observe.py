@@ -57,3 +57,26 @@ def test_percentile_of_zeros_then_something():
     low, high = observer.range()
     assert low <= 0.0
     assert high == 4.0
+
+
+@pytest.mark.parametrize("name", sorted(OBSERVERS))
+def test_zeros_and_nan_reach_every_observer(name):
+    zeros, broken = OBSERVERS[name](), OBSERVERS[name]()
+    zeros.observe(np.zeros(4, np.float32))
+    assert (zeros.range(), zeros.magnitude()) == ((0.0, 0.0), 0.0)
+    broken.observe(np.array([1.0, 2.0], np.float32))
+    broken.observe(np.array([1.0, np.nan], np.float32))
+    assert np.isnan(broken.range()).all()
+
+
+def test_a_histogram_counts_as_numpy_does_and_doubles_exactly():
+    from slimgate.compress.quantize.histogram import BINS, Histogram
+
+    generator = np.random.default_rng(1)
+    images = [generator.normal(scale=scale, size=5000).astype(np.float32) for scale in (0.3, 2.0, 0.01)]
+    histogram = Histogram()
+    for values in images:
+        histogram.add(values)
+    expected = np.histogram(np.concatenate(images), bins=BINS, range=(-histogram.limit, histogram.limit))[0]
+    np.testing.assert_array_equal(histogram.counts, expected)
+    assert histogram.magnitudes().sum() == 15_000

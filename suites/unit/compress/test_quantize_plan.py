@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from slimgate.artifact import float_head_nodes
-from slimgate.compress.quantize import QuantizationPlan, plan_quantization
+from slimgate.compress.quantize import QuantizationPlan, observe_maxima, plan_quantization
 from slimgate.errors import InputError, UsageError
 
 from fixtures.artifacts import random_images
@@ -109,9 +109,11 @@ def test_no_images(doubled):
 
 
 def test_unknown_observer(doubled):
-    with pytest.raises(UsageError, match="observer 'entropy': unknown observer") as caught:
-        _plan(doubled, iter(_IMAGES), observer="entropy")
-    assert "one of minmax, percentile" in str(caught.value)
+    with pytest.raises(
+        UsageError, match="observer 'entropi': unknown observer; did you mean 'entropy'"
+    ) as caught:
+        _plan(doubled, iter(_IMAGES), observer="entropi")
+    assert "one of entropy, minmax, mse, percentile" in str(caught.value)
 
 
 def test_float_nodes_of_another_file(doubled):
@@ -126,6 +128,29 @@ def test_nan_is_not_passed_over(doubled):
     broken[0, 0, 0, 0] = np.nan
     with pytest.raises(InputError, match="calibration: NaN or infinite values in"):
         _plan(doubled, iter([_IMAGES[1], broken, _IMAGES[1]]))
+
+
+def test_maxima_by_hand(doubled):
+    assert observe_maxima(doubled, iter(_IMAGES)) == {"images": 4.0, "middle": 8.0, "predictions": 8.0}
+
+
+def test_maxima_without_images_or_with_infinite_values(tmp_path):
+    nodes = [
+        onnx.helper.make_node("Div", ["images", "zero"], ["middle"], "divide"),
+        onnx.helper.make_node("Less", ["middle", "zero"], ["small"], "compare"),
+        onnx.helper.make_node("Cast", ["small"], ["predictions"], "cast", to=onnx.TensorProto.FLOAT),
+    ]
+    path = _model(tmp_path / "m.onnx", nodes, initializers=[("zero", np.array(0.0, np.float32))])
+    with pytest.raises(InputError, match="NaN or infinite values in middle"):
+        observe_maxima(path, [np.ones((1, 1, 2, 2), np.float32)])
+    with pytest.raises(InputError, match="no images"):
+        observe_maxima(path, iter(()))
+
+
+def test_images_of_another_size(doubled):
+    with pytest.raises(InputError, match=r"calibration images: \(1, 1, 4, 4\) of float32") as caught:
+        _plan(doubled, [np.ones((1, 1, 4, 4), np.float32)])
+    assert "expected: (1, 1, 2, 2) of float32" in str(caught.value)
 
 
 def test_a_file_that_is_quantised_already(artifacts):

@@ -4,7 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from slimgate.data import calibration_list, check_class_names, check_image_size, load_dataset
+from slimgate.data import (
+    calibration_list,
+    check_class_names,
+    check_image_size,
+    labelled_list,
+    load_dataset,
+)
 from slimgate.errors import InputError, UsageError
 
 
@@ -70,3 +76,35 @@ def test_calibration_on_an_evaluated_image_is_refused_whatever_its_name(dataset_
 def test_calibration_needs_as_many_images_as_asked(dataset_folder: Path, count: int) -> None:
     with pytest.raises(InputError, match=f"6 images, {count} asked for"):
         calibration_list(load_dataset(dataset_folder), count=count, evaluated=None)
+
+
+def test_labelled_pictures_are_those_that_are_not_calibrated_on(dataset_folder: Path) -> None:
+    dataset = load_dataset(dataset_folder)
+    calibration = calibration_list(dataset, count=4, evaluated=None)
+    labelled = labelled_list(dataset, count=2, calibration=calibration, evaluated=())
+    assert [sample.path for sample in labelled.samples] == [sample.path for sample in dataset.samples[4:]]
+    assert labelled.sha256 != dataset.sha256
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_labelled_pictures_are_as_many_as_asked(dataset_folder: Path, count: int) -> None:
+    dataset = load_dataset(dataset_folder)
+    calibration = calibration_list(dataset, count=4, evaluated=None)
+    with pytest.raises(InputError, match=f"beside those that are calibrated on, {count} asked for"):
+        labelled_list(dataset, count=count, calibration=calibration, evaluated=())
+
+
+def test_pictures_without_a_label_measure_nothing(dataset_folder: Path) -> None:
+    dataset = load_dataset(dataset_folder)
+    calibration = calibration_list(dataset, count=4, evaluated=None)
+    bare = tuple(replace(sample, classes=sample.classes[:0]) for sample in dataset.samples)
+    with pytest.raises(InputError, match="2 pictures without a single label") as caught:
+        labelled_list(replace(dataset, samples=bare), count=2, calibration=calibration, evaluated=())
+    assert "name a dataset with ground truth" in str(caught.value)
+
+
+def test_labelled_pictures_that_are_evaluated_are_refused(dataset_folder: Path) -> None:
+    dataset = load_dataset(dataset_folder)
+    calibration = calibration_list(dataset, count=1, evaluated=None)
+    with pytest.raises(InputError, match=r"2 of 2 labelled pictures are also evaluated: 0002\.jpg"):
+        labelled_list(dataset, count=2, calibration=calibration, evaluated=(dataset,))

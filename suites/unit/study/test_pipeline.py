@@ -295,6 +295,30 @@ def test_a_case_that_breaks_is_invalid_and_the_others_go_on(project, monkeypatch
     assert "planted" in messages["tiny/int8@onnxruntime"]
 
 
+def test_a_budget_is_measured_on_labelled_pictures_and_stands_in_the_record(project):
+    labelled = 'calibration_images = 4\nlabelled = "calib/instances.json"\nlabelled_images = 2'
+    text = STUDY.replace("calibration_images = 6", labelled)
+    settings = 'precision = "int8"\nint8 = { observer = "percentile", budget = 0.9 }'
+    (project / "tiny.toml").write_text(text.replace('precision = "int8"', settings))
+    run = _run(project, expression="int8")
+    record = json.loads((run.directory / "cases" / "int8@onnxruntime.json").read_text())
+    step = record["lineage"][-1]
+    assert step["settings"] == {"target": "x86", "observer": "percentile", "budget": 0.9}
+    assert step["notes"]["calibration_count"] == 4
+    facts = record["artifact"]["facts"]
+    assert facts["sensitivity"]["returned"] == []
+    assert len(facts["sqnr_db"]) == facts["convolutions"]
+
+
+def test_labelled_pictures_are_never_evaluated_ones(project):
+    labelled = 'calibration_images = 4\nlabelled = "data/instances.json"\nlabelled_images = 2'
+    text = STUDY.replace("calibration_images = 6", labelled)
+    settings = 'precision = "int8"\nint8 = { budget = 0.9 }'
+    (project / "tiny.toml").write_text(text.replace('precision = "int8"', settings))
+    with pytest.raises(InputError, match="2 of 2 labelled pictures are also evaluated"):
+        _run(project, expression="int8")
+
+
 def test_calibrating_on_evaluated_images_is_refused(project):
     shutil.rmtree(project / "calib")
     write_dataset(project / "calib")

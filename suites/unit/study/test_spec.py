@@ -30,6 +30,8 @@ runtimes = ["onnxruntime", "tensorrt-rtx"]
 compute_capability = "8.9"
 """
 
+INT8 = 'precision = "int8"'
+
 
 @pytest.fixture
 def write(tmp_path: Path):
@@ -93,6 +95,14 @@ def test_why_a_variant_gains_nothing_is_a_sentence(write):
     ]
     with pytest.raises(InputError, match=r"variant\[1\]\.no_gain"):
         load_study(write(MINIMAL.replace('name = "small"', 'name = "small"\nno_gain = true')))
+
+
+def test_settings_of_int8_are_read(write):
+    study = load_study(
+        write(MINIMAL.replace('precision = "int8"', 'precision = "int8"\nint8 = { observer = "mse" }'))
+    )
+    assert [dict(variant.int8) for variant in study.variants] == [{}, {"observer": "mse"}]
+    assert (study.labelled, study.labelled_images) == ("", 256)
 
 
 def test_further_sets_and_controls_are_read(write):
@@ -182,6 +192,20 @@ def test_built_in_studies_are_read_by_name(file):
             'name = "small"\ncontrols = { scratch = "small" }',
             r"variant\[1\].controls.scratch: is itself",
         ),
+        (INT8, f"{INT8}\nint8 = 3", r"variant\[1\].int8: is 3"),
+        (INT8, f'{INT8}\nint8 = {{ obs = "mse" }}', r"variant\[1\].int8.obs: unknown key"),
+        (
+            INT8,
+            f'{INT8}\nint8 = {{ observer = "mze" }}',
+            r"variant\[1\].int8: observer 'mze': unknown observer",
+        ),
+        (INT8, f"{INT8}\nint8 = {{ observer = 3 }}", r"variant\[1\].int8.observer: is 3"),
+        (INT8, f"{INT8}\nint8 = {{ budget = true }}", r"variant\[1\].int8.budget: is True"),
+        (INT8, f"{INT8}\nint8 = {{ budget = 2 }}", r"variant\[1\].int8: budget 2: not a share of mAP"),
+        (INT8, f"{INT8}\nint8 = {{ budget = 0.01 }}", "data.labelled: is missing, and small has a budget"),
+        (INT8, 'int8 = { observer = "mse" }', r"variant\[1\].int8: is set, and the precision is fp32"),
+        ("[data]", "[data]\nlabelled = 3", "data.labelled: is 3"),
+        ("[data]", "[data]\nlabelled_images = 0", "data.labelled_images: is 0"),
         ("[detector]", "[detektor]", r"detektor: unknown key; did you mean 'detector'\?"),
     ],
 )

@@ -11,13 +11,10 @@ import numpy.typing as npt
 
 from slimgate.compress.quantize.observe import OBSERVERS, Observer
 from slimgate.compress.quantize.plan import QuantizationPlan
-from slimgate.compress.quantize.source import check_not_quantized
+from slimgate.compress.quantize.source import check_images, load_quantizable
 from slimgate.errors import InputError, name_offenders, unknown_name
 
 FloatArray = npt.NDArray[np.float32]
-
-OLDEST_OPSET = 13
-"""DequantizeLinear takes one scale per channel from here on."""
 
 _HEAD_REASON = "head: box coordinates and scores share no scale"
 
@@ -39,7 +36,7 @@ def plan_quantization(
         inputs: calibration images ``(1, 3, s, s)`` float32 in 0..1, one after the other.
         float_nodes: ONNX names of the nodes that stay in float (``slimgate.artifact.float_head_nodes``).
         calibration_sha256: of the calibration list, for the record.
-        observer: ``minmax`` or ``percentile``.
+        observer: how ranges are taken, a key of ``OBSERVERS``.
 
     Raises:
         UsageError: unknown observer.
@@ -47,7 +44,7 @@ def plan_quantization(
     """
     if observer not in OBSERVERS:
         raise unknown_name("observer", observer, OBSERVERS)
-    model = _load(onnx_path)
+    model = load_quantizable(onnx_path)
     missing = sorted(set(float_nodes) - {node.name for node in model.graph.node})
     if missing:
         raise InputError(
@@ -64,12 +61,7 @@ def plan_quantization(
         for name, value in values.items():
             observers[name].observe(value)
     if not count:
-        raise InputError(
-            f"calibration of {onnx_path}",
-            found="no images",
-            expected="at least one, better 500 training images",
-            action="name a dataset with --calib",
-        )
+        raise _no_images(onnx_path)
     ranges = {name: watching.range() for name, watching in observers.items()}
     broken = [name for name, ends in ranges.items() if not np.isfinite(ends).all()]
     if broken:
@@ -80,32 +72,44 @@ def plan_quantization(
         calibration_sha256=calibration_sha256,
         calibration_count=count,
         observer=observer,
+        magnitudes={}
+        if observer == "minmax"
+        else {name: seen.magnitude() for name, seen in observers.items()},
     )
 
 
-def _load(path: Path) -> Any:
-    import onnx
+def observe_maxima(onnx_path: Path, inputs: Iterable[FloatArray]) -> dict[str, float]:
+    """Return the largest absolute value of every float tensor of a detector over images.
 
-    try:
-        model = onnx.load(str(path))
-    # protobuf's DecodeError has no public home that is stable over versions.
-    except Exception as error:
-        raise InputError(
-            str(path),
-            found=f"not a whole ONNX model ({str(error).splitlines()[0]})",
-            expected="an .onnx file as an exporter wrote it",
-            action="export or copy the file again",
-        ) from error
-    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
-    if opset < OLDEST_OPSET:
-        raise InputError(
-            str(path),
-            found=f"opset {opset}",
-            expected=f"opset {OLDEST_OPSET} or newer, which has one scale per channel",
-            action="export the model again with 'slimgate export'",
-        )
-    check_not_quantized(path, model)
-    return model
+    Args:
+        onnx_path: the FP32 file.
+        inputs: calibration images ``(1, 3, s, s)`` float32 in 0..1, one after the other.
+
+    Raises:
+        InputError: the file cannot be used, there are no images, or a value is NaN or infinite.
+    """
+    model = load_quantizable(onnx_path)
+    tensors = _quantizable_tensors(model, set())
+    largest = dict.fromkeys(tensors, -np.inf)
+    for values in _activations(model, tensors, inputs, reduce=True):
+        for name, ends in values.items():
+            # numpy's maximum keeps a NaN where Python's max may drop it.
+            largest[name] = float(np.maximum(largest[name], np.abs(ends).max()))
+    if not np.isfinite(list(largest.values())).all():
+        seen = any(value > -np.inf for value in largest.values())
+        if not seen:
+            raise _no_images(onnx_path)
+        raise _not_finite([name for name, value in largest.items() if not np.isfinite(value)])
+    return largest
+
+
+def _no_images(path: Path) -> InputError:
+    return InputError(
+        f"calibration of {path}",
+        found="no images",
+        expected="at least one, better 500 training images",
+        action="name a dataset with --calib",
+    )
 
 
 def _quantizable_tensors(model: Any, float_nodes: set[str]) -> list[str]:
@@ -157,6 +161,7 @@ def _activations(
     input_name = session.get_inputs()[0].name
     width = 2 if reduce else 1
     for image in inputs:
+        check_images(session, image)
         values = session.run(None, {input_name: image})
         if not np.isfinite(values[-1]).all():
             # Minimum and maximum may pass over a NaN; the prediction that it reaches does not.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slimgate.errors import InputError
 from slimgate.flow import Json
@@ -22,7 +23,11 @@ class QuantizationPlan:
         float_nodes: ONNX node name to the reason it stays in float.
         calibration_sha256: of the calibration list.
         calibration_count: how many images were seen.
-        observer: how ranges were taken: ``minmax`` or ``percentile``.
+        observer: how ranges were taken, a key of ``slimgate.compress.quantize.OBSERVERS``.
+        magnitudes: largest absolute value that a symmetric mapping of a tensor should represent, where that is not
+            simply the farther end of its range: what a coarser grid is worth cutting at is another value.
+        sensitivity: what INT8 costs per group of layers, where that was measured
+            (``slimgate.compress.quantize.Sensitivity.to_json``).
     """
 
     ranges: Mapping[str, tuple[float, float]]
@@ -30,16 +35,28 @@ class QuantizationPlan:
     calibration_sha256: str
     calibration_count: int
     observer: str
+    magnitudes: Mapping[str, float] = field(default_factory=dict)
+    sensitivity: Mapping[str, Json] = field(default_factory=dict)
+
+    def keep_float(self, nodes: Mapping[str, str]) -> QuantizationPlan:
+        """Return the plan with further nodes left in float, each with its reason."""
+        return dataclasses.replace(self, float_nodes={**self.float_nodes, **nodes})
+
+    def magnitude(self, tensor: str) -> float:
+        """Return the largest absolute value that a symmetric mapping of a tensor should represent."""
+        return self.magnitudes.get(tensor, max(abs(end) for end in self.ranges[tensor]))
 
     def to_json(self) -> dict[str, Json]:
         """Return the plan as JSON values."""
         return {
             "format": FORMAT,
             "ranges": {name: list(self.ranges[name]) for name in sorted(self.ranges)},
+            "magnitudes": {name: self.magnitudes[name] for name in sorted(self.magnitudes)},
             "float_nodes": dict(self.float_nodes),
             "calibration_sha256": self.calibration_sha256,
             "calibration_count": self.calibration_count,
             "observer": self.observer,
+            "sensitivity": dict(self.sensitivity),
         }
 
     @classmethod
@@ -58,6 +75,8 @@ class QuantizationPlan:
                 calibration_sha256=str(value["calibration_sha256"]),
                 calibration_count=int(value["calibration_count"]),
                 observer=str(value["observer"]),
+                magnitudes={name: float(end) for name, end in value.get("magnitudes", {}).items()},
+                sensitivity=dict(value.get("sensitivity", {})),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
