@@ -67,7 +67,7 @@ def _cell(cell: Cell, *, first: bool) -> str:
 
 def _notes(files: RunFiles) -> str:
     baseline = files.run.get("baseline")
-    against = f"Changes are against `{baseline}`. " if baseline else ""
+    against = f"Changes are against `{baseline}`, ± half their interval. " if baseline else ""
     return (
         f"{against}Latency is relative to FP32 on the same runtime in the same run, with its interval; "
         "below 1 is faster. "

@@ -28,6 +28,11 @@ def show_change_interval(interval: Sequence[float], digits: int = 4) -> str:
     return f"{low} to {high}"
 
 
+def show_half(interval: Sequence[float], digits: int = 4) -> str:
+    """Return half the width of an interval: ``±0.0039``."""
+    return f"±{(interval[1] - interval[0]) / 2:.{digits}f}"
+
+
 def show_points(value: float | None) -> str:
     """Return how far off a fraction may be, in points of a hundred, two significant digits: ``±0.42``."""
     if value is None:

@@ -12,10 +12,10 @@ from slimgate.report.numbers import (
     NONE,
     show_bytes,
     show_change,
-    show_change_interval,
     show_count,
     show_flops,
     show_fraction,
+    show_half,
     show_interval,
     show_ms,
     show_ratio,
@@ -182,7 +182,8 @@ def _with_change(row: Row, reference: Row | None, metric: str, *keys: str) -> Ce
     if value is None or base is None or reference is None or row.is_baseline:
         return number_cell(value, show_fraction)
     interval = find_interval(row, str(reference.case), metric)
-    known = "" if interval is None or interval[0] == interval[1] else f" ({show_change_interval(interval)})"
+    # The whole interval has its own table; here it would push the verdict off the page.
+    known = "" if interval is None or interval[0] == interval[1] else f" {show_half(interval)}"
     return number_cell(value, show_fraction, below=show_change(value - base) + known)
 
 

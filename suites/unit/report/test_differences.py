@@ -20,7 +20,7 @@ from slimgate.report.differences import (
     list_fine_floors,
 )
 from slimgate.report.load import load_checked
-from slimgate.report.numbers import show_change_interval, show_points
+from slimgate.report.numbers import show_half, show_points
 from slimgate.report.rows import Row, list_rows
 from slimgate.report.terminal import print_run
 
@@ -129,7 +129,7 @@ def test_the_main_table_has_the_interval_of_the_change_that_it_shows(run_dir: Pa
     rows = {row.name: row for row in list_rows(load_run(run_dir))}
     interval = find_interval(rows["int8@openvino"], BASELINE, "map50_95")
     assert interval is not None
-    assert f"−0.0040 ({show_change_interval(interval)})" in text
+    assert f"−0.0040 {show_half(interval)}" in text
     assert find_interval(rows["int8@openvino"], "codes/nothing@onnxruntime", "map50_95") is None
 
 

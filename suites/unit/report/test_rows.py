@@ -173,7 +173,7 @@ def test_a_partial_run_says_so(run_draft: RunDraft, tmp_path: Path, expression: 
 def test_changes_are_against_the_baseline(run_draft: RunDraft, tmp_path: Path) -> None:
     table = main_table(list(rows_of(run_draft, tmp_path).values()))
     below = {(row[0].text, row[1].text): row[2].below for row in table.rows}
-    assert below["int8", "onnxruntime"] == "−0.0040 (−0.0068 to −0.0012)"
+    assert below["int8", "onnxruntime"] == "−0.0040 ±0.0028"
     assert below["fp32", "onnxruntime"] == ""
     assert below["fp32", "torch"] == "±0"
     assert BASELINE == "codes/fp32@onnxruntime"
