@@ -124,8 +124,8 @@ class Study:
     images: int | None
     calibration: str
     calibration_images: int
-    labelled: str
-    labelled_images: int
+    labelled: str = ""
+    labelled_images: int = 0
     protocol: Mapping[str, Any]
     threads: int
     rounds: int
