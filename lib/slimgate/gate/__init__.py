@@ -8,7 +8,14 @@ from slimgate.gate.judgement import WAIVED, Finding, Judgement, NotProven, is_re
 from slimgate.gate.kinds import KINDS, WHOLE_CASE, Kind, is_timed, kind_of
 from slimgate.gate.matrix import Matrix, judge_run
 from slimgate.gate.propose import propose_floor, propose_floors
-from slimgate.gate.records import Acceptance, Record, Records, load_records, write_records
+from slimgate.gate.records import (
+    Acceptance,
+    Record,
+    Records,
+    load_every_record,
+    load_records,
+    write_records,
+)
 from slimgate.gate.serialise import (
     CASE_FORMAT,
     MEASUREMENTS_FORMAT,
@@ -63,6 +70,7 @@ __all__ = [
     "judgement_from_json",
     "judgement_to_json",
     "kind_of",
+    "load_every_record",
     "load_floors",
     "load_records",
     "load_run",

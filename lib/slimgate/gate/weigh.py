@@ -10,7 +10,7 @@ from slimgate.flow import Case, Measurement, Status
 from slimgate.gate.floors import Floor, Floors, runtime_major
 from slimgate.gate.judge import judge
 from slimgate.gate.records import record_of
-from slimgate.gate.render import bounds_of, render_entry, render_floor, render_metric
+from slimgate.gate.render import bounds_of, render_entry, render_floor
 from slimgate.gate.renew import describe_change, is_much_tighter, is_tighter, renew_bounds
 from slimgate.gate.vacuous import BrokenScores, refuse_vacuous
 
@@ -33,14 +33,14 @@ class Weighing:
         measurement: what was measured.
         way: what the proposal does.
         floors: those that stand, of this runtime and device; empty for a new one.
-        text: the TOML line, or lines, that take their place; empty when they stand, or nothing new can.
+        entries: what takes their place, an inline table per floor; empty when they stand, or nothing can.
         changes: both values and the difference, one text per bound.
     """
 
     measurement: Measurement
     way: Way
     floors: tuple[Floor, ...] = ()
-    text: str = ""
+    entries: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
 
 
@@ -122,8 +122,9 @@ def _weigh_one(measurement: Measurement, scale: Scale) -> Iterator[Weighing]:
     if way is Way.STANDS:
         yield Weighing(measurement=measurement, way=way, floors=floors)
         return
-    text = render_metric(measurement.metric, entries) if entries else ""
-    yield Weighing(measurement=measurement, way=way, floors=floors, text=text, changes=tuple(changes))
+    yield Weighing(
+        measurement=measurement, way=way, floors=floors, entries=tuple(entries), changes=tuple(changes)
+    )
 
 
 def _ought_to_have_one(measurement: Measurement, scale: Scale) -> bool:

@@ -173,6 +173,12 @@ def test_without_floors_everything_required_is_invalid_and_says_what_to_paste(pr
         one.metric for one in judgement.verdicts if "what cannot be judged cannot be waived" in one.message
     ]
     assert told == ["map50_95"]
+    left = project / "golden" / "records" / "tiny" / "cpu-other" / "fp32@torch.json"
+    left.parent.mkdir(parents=True)
+    left.write_text('{"format": "slimgate-record/0"}')
+    with pytest.raises(InputError, match=r"'slimgate-record/0', older than .*\n.*\n.*accept it"):
+        _run(project, "first", expression="fp32@onnxruntime")
+    left.unlink()
     waivers.write_text("[[waiver]\n")
     with pytest.raises(InputError, match=r"golden/waivers.toml:1: not TOML"):
         _run(project, "second", expression="fp32@onnxruntime")
