@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from slimgate.flow import Case, Measurement, Status
 from slimgate.gate.floors import Floor, Floors, runtime_major
 from slimgate.gate.judge import judge
+from slimgate.gate.kinds import is_timed
 from slimgate.gate.records import record_of
 from slimgate.gate.render import bounds_of, render_entry, render_floor
 from slimgate.gate.renew import describe_change, is_much_tighter, is_tighter, renew_bounds
@@ -127,6 +128,11 @@ def _weigh_one(measurement: Measurement, scale: Scale) -> Iterator[Weighing]:
     )
 
 
+def _is_of_the_weights(floor: Floor) -> bool:
+    """Return whether a floor follows what was measured; a budget of time, or a tolerated drop, is asked for."""
+    return floor.relative_to is None and not is_timed(floor.metric)
+
+
 def _ought_to_have_one(measurement: Measurement, scale: Scale) -> bool:
     metric = measurement.metric
     if metric in scale.required or scale.floors.for_metric(measurement.case, metric):
@@ -151,7 +157,7 @@ def _renew(measurement: Measurement, floor: Floor, scale: Scale, *, anew: bool) 
         way, reason = Way.LOOSER, scale.reason
     elif bounds is not None and status is Status.STALE and is_tighter(floor, bounds):
         way, reason = Way.TIGHTER, "beaten with room to spare"
-    elif bounds is not None and anew and floor.relative_to is None and is_much_tighter(floor, bounds):
+    elif bounds is not None and anew and _is_of_the_weights(floor) and is_much_tighter(floor, bounds):
         way, reason = Way.TIGHTER, scale.reason
     else:
         return Way.STANDS, render_floor(floor), []

@@ -215,6 +215,7 @@ def test_new_weights_are_taken_with_a_reason_and_every_difference_is_named(
     assert f"accepted as another thing than its records: other weights: {'a' * 12} → {'e' * 12}" in told
     assert "tighter floors" in output
     assert "min 0.9500 → 0.9530, tighter by 0.0030" in output
+    assert "latency_ratio_b1" not in output, "a budget of time is asked for, not measured"
     paste(output, held)
     assert judge_again(held, measured).counts() == {"PASS": 7, "not proven": 0}
 
