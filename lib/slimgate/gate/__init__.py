@@ -9,7 +9,14 @@ from slimgate.gate.kinds import KINDS, PAYS, WHOLE_CASE, Kind, is_timed, kind_of
 from slimgate.gate.matrix import Matrix, judge_run
 from slimgate.gate.pays import Claim, judge_claim
 from slimgate.gate.propose import propose_floor, propose_floors
-from slimgate.gate.records import Acceptance, Record, Records, load_records, write_records
+from slimgate.gate.records import (
+    Acceptance,
+    Record,
+    Records,
+    load_every_record,
+    load_records,
+    write_records,
+)
 from slimgate.gate.serialise import (
     CASE_FORMAT,
     MEASUREMENTS_FORMAT,
@@ -67,6 +74,7 @@ __all__ = [
     "judgement_from_json",
     "judgement_to_json",
     "kind_of",
+    "load_every_record",
     "load_floors",
     "load_records",
     "load_run",

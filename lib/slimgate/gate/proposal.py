@@ -9,6 +9,7 @@ from slimgate.flow import Case
 from slimgate.gate.floors import ANY_DEVICE, Floor, Floors, floors_file_name, runtime_major
 from slimgate.gate.kinds import is_timed
 from slimgate.gate.propose import propose_floor, propose_floors, propose_header
+from slimgate.gate.render import render_key, render_metric
 from slimgate.gate.tomlfile import last_line_of
 from slimgate.gate.weigh import Scale, Way, Weighing
 
@@ -23,8 +24,9 @@ _TITLES = {
 def list_proposals(weighed: Sequence[Weighing], scale: Scale, golden: Path, study: str) -> list[str]:
     """Return the floors to paste, looser, tighter and new ones apart, one text per file and way.
 
-    A line that replaces others is told with their numbers in the file as it is now, the last ones first, so that
-    pasting from top to bottom leaves the numbers still to come as they are.
+    A floor that replaces another is told with the numbers of its lines in the file as it is now, and takes as many:
+    whatever is pasted, and in whatever order, leaves the other numbers as they are. Only new floors add lines; they
+    come last, and the last ones in the file first.
     """
     texts = []
     for way, title in _TITLES.items():
@@ -48,11 +50,21 @@ def _replace(weighed: Sequence[Weighing], lines: tuple[str, ...]) -> Iterator[st
     placed = [(_lines_of(one.floors[0], lines), one) for one in weighed]
     for (first, last), one in sorted(placed, key=lambda pair: pair[0], reverse=True):
         numbers = f"line {first}" if first == last else f"lines {first}-{last}"
-        what = f"in place of {numbers}" if one.text else f"remove {numbers}"
         name = f"{one.measurement.case} {one.measurement.metric}"
-        yield f"# {name}, {what}: {'; '.join(one.changes)}"
-        if one.text:
-            yield one.text
+        yield f"# {name}, in place of {numbers}: {'; '.join(one.changes)}"
+        yield "\n".join(_fill(one, 1 + last - first))
+
+
+def _fill(weighing: Weighing, count: int) -> list[str]:
+    """Return what takes the place of a floor, on as many lines as that has."""
+    metric, entries = weighing.measurement.metric, weighing.entries
+    if not entries:
+        lines = [f"# {metric}: no floor of this kind can hold it"]
+    else:
+        lines = render_metric(metric, entries).splitlines()
+    if len(lines) > count:
+        lines = [f"{render_key(metric)} = [{', '.join(entries)}]"]
+    return [*lines, *["# a floor stood here that is no more"] * (count - len(lines))]
 
 
 def _add(

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from slimgate.flow import Case, Measurement, Status
 from slimgate.gate.floors import Floor, Floors, runtime_major
 from slimgate.gate.judge import judge
+from slimgate.gate.kinds import is_timed
 from slimgate.gate.records import record_of
-from slimgate.gate.render import bounds_of, render_entry, render_floor, render_metric
+from slimgate.gate.render import bounds_of, render_entry, render_floor
 from slimgate.gate.renew import describe_change, is_much_tighter, is_tighter, renew_bounds
 from slimgate.gate.vacuous import BrokenScores, refuse_vacuous
 
@@ -33,14 +34,14 @@ class Weighing:
         measurement: what was measured.
         way: what the proposal does.
         floors: those that stand, of this runtime and device; empty for a new one.
-        text: the TOML line, or lines, that take their place; empty when they stand, or nothing new can.
+        entries: what takes their place, an inline table per floor; empty when they stand, or nothing can.
         changes: both values and the difference, one text per bound.
     """
 
     measurement: Measurement
     way: Way
     floors: tuple[Floor, ...] = ()
-    text: str = ""
+    entries: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
 
 
@@ -122,8 +123,14 @@ def _weigh_one(measurement: Measurement, scale: Scale) -> Iterator[Weighing]:
     if way is Way.STANDS:
         yield Weighing(measurement=measurement, way=way, floors=floors)
         return
-    text = render_metric(measurement.metric, entries) if entries else ""
-    yield Weighing(measurement=measurement, way=way, floors=floors, text=text, changes=tuple(changes))
+    yield Weighing(
+        measurement=measurement, way=way, floors=floors, entries=tuple(entries), changes=tuple(changes)
+    )
+
+
+def _is_of_the_weights(floor: Floor) -> bool:
+    """Return whether a floor follows what was measured; a budget of time, or a tolerated drop, is asked for."""
+    return floor.relative_to is None and not is_timed(floor.metric)
 
 
 def _ought_to_have_one(measurement: Measurement, scale: Scale) -> bool:
@@ -150,7 +157,7 @@ def _renew(measurement: Measurement, floor: Floor, scale: Scale, *, anew: bool) 
         way, reason = Way.LOOSER, scale.reason
     elif bounds is not None and status is Status.STALE and is_tighter(floor, bounds):
         way, reason = Way.TIGHTER, "beaten with room to spare"
-    elif bounds is not None and anew and floor.relative_to is None and is_much_tighter(floor, bounds):
+    elif bounds is not None and anew and _is_of_the_weights(floor) and is_much_tighter(floor, bounds):
         way, reason = Way.TIGHTER, scale.reason
     else:
         return Way.STANDS, render_floor(floor), []

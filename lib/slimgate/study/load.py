@@ -12,6 +12,7 @@ from slimgate.errors import InputError, UsageError, name_offenders, nearest_name
 from slimgate.flow import Precision
 from slimgate.gate.formats import find_other_format
 from slimgate.gate.tomlfile import read_toml
+from slimgate.measure.metrics import metric_for
 from slimgate.study.reader import TomlReader
 from slimgate.study.spec import BUILT_IN, DEVICE, Study, VariantSpec, studies_folder
 
@@ -112,9 +113,22 @@ def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
         rounds_batch32=reader.whole(measure, "rounds_batch32", "measure.", default=9, least=9) or 9,
         pictures=reader.whole(measure, "pictures", "measure.", default=6, least=0) or 0,
         search=_search_from_toml(value, reader),
-        required_metrics=reader.texts(gate, "required", "gate.", default=("map50_95",)),
+        required_metrics=_required_from_toml(gate, reader),
         variants=variants,
     )
+
+
+def _required_from_toml(gate: Mapping[str, Any], reader: TomlReader) -> tuple[str, ...]:
+    """Return the metrics that need a floor; an unknown one would only be noticed when everything is measured."""
+    required = reader.texts(gate, "required", "gate.", default=("map50_95",))
+    for metric in required:
+        try:
+            metric_for(metric)
+        except UsageError as error:
+            raise reader.error(
+                "gate.required", f"'{metric}' is an {error.found}", error.expected, "correct the metric"
+            ) from None
+    return required
 
 
 def _search_from_toml(value: Mapping[str, Any], reader: TomlReader) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from slimgate.gate import (
     Judgement,
     Matrix,
     judge_run,
+    load_every_record,
     load_floors,
     load_records,
     load_waivers,
@@ -146,6 +147,8 @@ class _Flow:
         floors = load_floors(golden, self.study.id, device=devices)
         records = load_records(golden, self.study.id, device=devices)
         waivers = load_waivers(golden, today=self.started.date())
+        # Looked at when everything is judged; a broken one must stop the run now, and not then.
+        load_every_record(golden, self.study.id)
         with self.stage(BUILD):
             self.build()
         with self.stage(ACCURACY):

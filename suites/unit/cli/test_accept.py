@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from slimgate.cli import main
 from slimgate.flow import Measurement, Status, Verdict
 from slimgate.gate import Judgement, Matrix, judge_run, load_floors, load_records, load_run
@@ -76,10 +78,10 @@ def paste(output: str, golden: Path) -> None:
         head, _, text = part.partition("\n")
         file = golden.parent / head.split(": ")[0]
         lines = file.read_text().splitlines() if file.exists() else []
-        pieces = re.split(r"^# (.*)$", text, flags=re.MULTILINE)
+        pieces = re.split(r"^# (.* line.*: .*|.* after line .*:|at the end .*:)$", text, flags=re.MULTILINE)
         lines += pieces[0].splitlines()
         for told, block in zip(pieces[1::2], pieces[2::2], strict=True):
-            numbers = re.search(r"(in place of|remove|after) lines? (\d+)(?:-(\d+))?", told)
+            numbers = re.search(r"(in place of|after) lines? (\d+)(?:-(\d+))?", told)
             if numbers is None:
                 assert told == "at the end of the file:"
                 lines += block.splitlines()
@@ -213,6 +215,7 @@ def test_new_weights_are_taken_with_a_reason_and_every_difference_is_named(
     assert f"accepted as another thing than its records: other weights: {'a' * 12} → {'e' * 12}" in told
     assert "tighter floors" in output
     assert "min 0.9500 → 0.9530, tighter by 0.0030" in output
+    assert "latency_ratio_b1" not in output, "a budget of time is asked for, not measured"
     paste(output, held)
     assert judge_again(held, measured).counts() == {"PASS": 7, "not proven": 0}
 
@@ -260,6 +263,50 @@ def test_a_floor_that_a_broken_detector_holds_is_turned_round(
     matrix = Matrix(cases=(FP32, INT8), full=True, required=(), run_id="next", broken=broken)
     floors, records = (load(held, "codes", device=DEVICE) for load in (load_floors, load_records))
     assert judge_run(measured, floors, records, matrix).counts() == {"PASS": 7, "not proven": 0}
+
+
+FRACTION = st.floats(0, 1).map(lambda value: round(value, 4))
+
+
+@settings(
+    max_examples=25, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    fp32=FRACTION,
+    int8=FRACTION,
+    recall=FRACTION,
+    size=st.integers(1000, 20_000_000),
+    ratio=st.floats(0.1, 3),
+    width=st.floats(0, 0.4),
+)
+def test_whatever_was_measured_what_is_printed_holds_it(
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+    fp32: float,
+    int8: float,
+    recall: float,
+    size: int,
+    ratio: float,
+    width: float,
+) -> None:
+    golden = tmp_path_factory.mktemp("project") / "golden"
+    (golden / "floors").mkdir(parents=True)
+    (golden / "floors" / "codes.toml").write_text(FLOORS_TOML + SIZE)
+    (golden / "floors" / "codes.cpu-amd-epyc-9r14.toml").write_text(LATENCY_TOML)
+    measured = (
+        make_measurement("map50_95", fp32, FP32),
+        make_measurement("size_bytes", 10_000_000, FP32),
+        make_measurement("map50_95", int8),
+        make_measurement("recall/qrcode", recall),
+        make_measurement("size_bytes", size),
+        make_measurement(
+            "latency_ratio_b1", ratio, device=DEVICE, interval=(ratio - width / 9, ratio + width)
+        ),
+    )
+    assert accept(make_run(golden.parent / "run", measured), golden, "--reason", "measured") == 0
+    paste(capsys.readouterr().out, golden)
+    judgement = judge_again(golden, measured)
+    assert [one.message for one in judgement.verdicts if one.status is not Status.PASS] == []
 
 
 WAIVER = """\

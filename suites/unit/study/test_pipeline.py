@@ -171,39 +171,30 @@ def test_a_runtime_that_is_fed_blue_for_red_fails_its_parity_floor_and_nothing_e
     assert red("three") == {("tiny/fp32@onnxruntime", "parity_max_abs", Status.FAIL)}
 
 
-def test_a_waiver_is_applied_to_its_verdict_and_told_when_it_is_not_needed(project):
-    accepted = load_run(_run(project, "one", expression="fp32").directory)
-    chosen = [one for one in accepted.measurements if one.metric == "size_bytes"]
-    acceptance = Acceptance(run_id="one", started="2026-11-20T08:00:00Z", git_commit="fedcba")
-    write_records(chosen, acceptance, project / "golden")
-    text = propose_header("tiny", None) + propose_floors(chosen, today="2026-11-20")
-    text = re.sub(r"max = \d+, slack = \d+", "max = 1000, slack = 100", text, count=1)
-    (project / "golden" / "floors" / "tiny.toml").write_text(text)
-    until = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=30)
-    waiver = f"""
-[[waiver]]
-case = "tiny/fp32@%s"
-metric = "size_bytes"
-owner = "Ada"
-reason = "the head is being slimmed"
-expires = {until}
-"""
-    path = project / "golden" / "waivers.toml"
-    path.write_text('format = "slimgate-waivers/1"\n' + waiver % "onnxruntime" + waiver % "torch")
-    judgement = load_run(_run(project, "two", expression="fp32").directory).judgement
-    labels = {str(one.case): one.label for one in judgement.verdicts if one.metric == "size_bytes"}
-    assert labels == {"tiny/fp32@onnxruntime": "WAIVED (FAIL)", "tiny/fp32@torch": "PASS"}
-    assert [finding.kind for finding in judgement.findings] == ["unused waiver"]
-    path.write_text("[[waiver]\n")
-    with pytest.raises(InputError, match=r"golden/waivers.toml:1: not TOML"):
-        _run(project, "three", expression="fp32")
-
-
 def test_without_floors_everything_required_is_invalid_and_says_what_to_paste(project):
+    until = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=30)
+    waivers = project / "golden" / "waivers.toml"
+    waivers.write_text(
+        'format = "slimgate-waivers/1"\n[[waiver]]\ncase = "tiny/fp32@onnxruntime"\nmetric = "map50_95"\n'
+        f'owner = "Ada"\nreason = "it is being trained"\nexpires = {until}\n'
+    )
     judgement = _run(project, expression="fp32@onnxruntime").judgement
     assert {one.metric for one in judgement.verdicts} == {"map50_95", "size_bytes"}
     assert {one.status for one in judgement.verdicts} == {Status.INVALID}
     assert all("no floor" in one.message for one in judgement.verdicts)
+    told = [
+        one.metric for one in judgement.verdicts if "what cannot be judged cannot be waived" in one.message
+    ]
+    assert told == ["map50_95"]
+    left = project / "golden" / "records" / "tiny" / "cpu-other" / "fp32@torch.json"
+    left.parent.mkdir(parents=True)
+    left.write_text('{"format": "slimgate-record/0"}')
+    with pytest.raises(InputError, match=r"'slimgate-record/0', older than .*\n.*\n.*accept it"):
+        _run(project, "first", expression="fp32@onnxruntime")
+    left.unlink()
+    waivers.write_text("[[waiver]\n")
+    with pytest.raises(InputError, match=r"golden/waivers.toml:1: not TOML"):
+        _run(project, "second", expression="fp32@onnxruntime")
 
 
 def test_a_case_that_cannot_run_here_is_not_proven_with_the_reason(project):

@@ -163,7 +163,12 @@ def test_built_in_studies_are_read_by_name(file):
         ('name = "fp32"', 'name = "fp32"\nprecision = "int8"', "not the plain FP32 model"),
         ('calibration = "codes:calib"', "calibration = 3", r"data.calibration: is 3"),
         ("[data]", "[data]\nimages = -1", "data.images: is -1"),
-        ("[data]", "[data", "not TOML"),
+        ("[data]", "[data", r"\.toml:\d+: not TOML: Expected ']' at the end of a table declaration: \[data"),
+        (
+            "[data]",
+            '[gate]\nrequired = ["mAP50-95"]\n[data]',
+            r"gate.required: 'mAP50-95' is an unknown metric; did you mean 'map50_95'\?",
+        ),
         ('runtimes = ["onnxruntime"]', "runtimes = []", r"variant\[0\].runtimes: is \[\]"),
         ("[data]", '[data]\nalso = "codes:test"', r"data.also: is 'codes:test'"),
         ("[data]", '[data]\nalso = ["data/val.json"]', "data.also: evaluated twice: data/val.json"),
