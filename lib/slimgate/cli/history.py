@@ -175,8 +175,8 @@ def _show(args: argparse.Namespace, entries: Sequence[Entry], console: Console) 
     if not args.case:
         print_runs(shown, pinned, console)
         return 0
-    cases, group = _select(args, entries)
-    group = group[-(args.last or len(group)) :]
+    cases, whole = _select(args, entries)
+    group = whole[-(args.last or len(whole)) :]
     every = dict.fromkeys(one.metric for entry in group for one in entry.measurements)
     few = [metric for metric in _CHOSEN if metric in every]
     for case in cases:
@@ -185,7 +185,8 @@ def _show(args: argparse.Namespace, entries: Sequence[Entry], console: Console) 
         if not args.metric:
             print_case(case, list(every) if len(cases) == 1 else few, group, pinned, console)
     if args.plot:
-        _plot(args, cases, args.metric or few, group, console)
+        path = _plot(args, cases, args.metric or few, whole)
+        console.print(f"plot: {path}", soft_wrap=True, markup=False)
     return 0
 
 
@@ -204,20 +205,18 @@ def _select(args: argparse.Namespace, entries: Sequence[Entry]) -> tuple[list[st
 
 
 def _plot(
-    args: argparse.Namespace,
-    cases: Sequence[str],
-    metrics: Sequence[str],
-    group: Sequence[Entry],
-    console: Console,
-) -> None:
+    args: argparse.Namespace, cases: Sequence[str], metrics: Sequence[str], group: Sequence[Entry]
+) -> Path:
+    """Draw the last runs; what drifted goes by all of them."""
     from slimgate.gate.history import find_drifts, resolve_baseline
     from slimgate.report.charts.runs import plot_runs
 
-    pinned = [one for one in _baselines(args, group[0].study) if one.device == group[0].device]
+    here = (group[0].study, group[0].device)
+    pinned = [one for one in _baselines(args, here[0]) if (one.study, one.device) == here]
     baseline = resolve_baseline(pinned[0], group) if pinned and _has(group, pinned[0].run) else None
     drifts = find_drifts(group, baseline, smallest=pinned[0].smallest).drifts if baseline else ()
-    path = plot_runs(group, cases, metrics, args.plot, baseline=baseline, drifts=drifts)
-    console.print(f"plot: {path}", soft_wrap=True, markup=False)
+    shown = group[-(args.last or len(group)) :]
+    return plot_runs(shown, cases, metrics, args.plot, baseline=baseline, drifts=drifts)
 
 
 def _find_drift(args: argparse.Namespace, entries: Sequence[Entry], console: Console) -> int:

@@ -4,6 +4,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -107,6 +108,23 @@ def test_a_plot_is_a_picture_in_which_a_red_run_is_marked(
         colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 24)}
     assert image.size[0] == 1300
     assert {(220, 38, 38), (0, 114, 178)} <= colours
+
+
+def test_a_plot_of_the_last_runs_still_shows_the_drift_since_the_baseline(
+    tell: Tell, history: History, make_entry: MakeEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[int, list[str]]] = []
+
+    def plot_runs(entries: list[Entry], cases: object, metrics: object, path: Path, **options: Any) -> Path:
+        drawn.append((len(entries), [drift.since.run_id for drift in options["drifts"]]))
+        return path
+
+    monkeypatch.setattr("slimgate.report.charts.runs.plot_runs", plot_runs)
+    pin(tmp_path, 0)
+    for number in range(12):
+        history.append(make_entry(number, measure(0.9 if number < 9 else 0.8)))
+    assert tell("int8", "--last", "5", "--plot", "x.png")[0] == 0
+    assert drawn == [(5, [run_name(9)])]
 
 
 def test_a_plot_of_nothing_or_in_an_unknown_format_is_refused(
