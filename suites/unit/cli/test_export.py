@@ -2,6 +2,7 @@
 
 import json
 
+import onnx
 import pytest
 from PIL import Image
 from slimgate.artifact import artifact_from_file
@@ -77,6 +78,10 @@ def test_calibrating_on_the_evaluated_images_is_refused(artifacts, images, tmp_p
     assert not out.exists()
 
 
+def source_convolutions(path):
+    return sum(node.op_type in ("Conv", "ConvTranspose") for node in onnx.load(path).graph.node)
+
+
 @pytest.mark.skipif(why_not_installed("tensorrt-rtx") is not None, reason="tensorrt-rtx is not installed")
 def test_an_engine_is_named_for_its_precision(artifacts, tmp_path, capsys):
     source = tmp_path / "tiny.onnx"
@@ -97,6 +102,9 @@ def test_an_engine_is_named_for_its_precision(artifacts, tmp_path, capsys):
     assert code == 0
     assert "weight memory" in text
     assert "1:2:4" in text
+    _, text, _ = _run(capsys, "inspect", tmp_path / "tiny-fp16.engine")
+    shown = {" ".join(line.replace("│", " ").split()) for line in text.splitlines()}
+    assert {"profiles 1:2:4", "options none", f"convolutions {source_convolutions(source)}"} <= shown
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [
         "tiny-fp16.engine",
         "tiny-fp16.engine.json",

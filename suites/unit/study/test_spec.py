@@ -8,7 +8,7 @@ import pytest
 from slimgate.errors import InputError
 from slimgate.flow import Precision
 from slimgate.study import load_study
-from slimgate.study.spec import golden_folder, studies_folder
+from slimgate.study.spec import VariantSpec, engine_kind, golden_folder, studies_folder
 
 MINIMAL = """
 format = "slimgate-study/1"
@@ -203,3 +203,9 @@ def test_tables_of_the_wrong_kind_are_refused_by_name(write, text, message):
         text += '[[variant]]\nname = "fp32"\nruntimes = ["onnxruntime"]\n'
     with pytest.raises(InputError, match=message):
         load_study(write(text))
+
+
+def test_cuda_graphs_run_the_same_kind_of_engine():
+    spec = VariantSpec(name="v", compute_capability="8.9")
+    assert spec.runtime_label("tensorrt-cudagraph") == "tensorrt-cudagraph-sm89"
+    assert engine_kind("tensorrt-rtx-cudagraph") == engine_kind("tensorrt-rtx") == "tensorrt-rtx"
