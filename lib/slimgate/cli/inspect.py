@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from slimgate.artifact import Inspection
+    from slimgate.flow import Json
 
 _EPILOG = """\
 examples:
@@ -172,12 +173,24 @@ def _rows(inspection: Inspection) -> list[tuple[str, str]]:
     rows += _quantized_rows(inspection)
     rows.append(("lineage", " > ".join(_describe_steps(inspection)) or "no recorded steps"))
     rows += [
-        (name.replace("_", " "), str(value))
+        (name.replace("_", " "), _show_fact(value))
         for name, value in sorted(inspection.facts.items())
         if not isinstance(value, (dict, list))
     ]
     rows.append(("sha256", inspection.sha256))
     return rows
+
+
+def _show_fact(value: Json) -> str:
+    if isinstance(value, list):
+        return ", ".join(":".join(map(str, one)) if isinstance(one, list) else str(one) for one in value)
+    if isinstance(value, dict):
+        # An engine's table of convolutions: --json has it.
+        nested = any(isinstance(one, dict) for one in value.values())
+        return (
+            str(len(value)) if nested else ", ".join(f"{key} {one}" for key, one in value.items()) or "none"
+        )
+    return str(value)
 
 
 def _widths(inspection: Inspection) -> str:

@@ -2,6 +2,7 @@
 
 import json
 
+import onnx
 import pytest
 from PIL import Image
 from slimgate.artifact import artifact_from_file
@@ -144,6 +145,10 @@ def test_a_file_that_is_int8_already(artifacts, images, tmp_path, capsys):
     assert "already quantised" in error
 
 
+def source_convolutions(path):
+    return sum(node.op_type in ("Conv", "ConvTranspose") for node in onnx.load(path).graph.node)
+
+
 @pytest.mark.skipif(why_not_installed("tensorrt-rtx") is not None, reason="tensorrt-rtx is not installed")
 def test_an_engine_is_named_for_its_precision(artifacts, tmp_path, capsys):
     source = tmp_path / "tiny.onnx"
@@ -164,6 +169,9 @@ def test_an_engine_is_named_for_its_precision(artifacts, tmp_path, capsys):
     assert code == 0
     assert "weight memory" in text
     assert "1:2:4" in text
+    _, text, _ = _run(capsys, "inspect", tmp_path / "tiny-fp16.engine")
+    shown = {" ".join(line.replace("│", " ").split()) for line in text.splitlines()}
+    assert {"profiles 1:2:4", "options none", f"convolutions {source_convolutions(source)}"} <= shown
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [
         "tiny-fp16.engine",
         "tiny-fp16.engine.json",

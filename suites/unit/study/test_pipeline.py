@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import pytest
 from slimgate.artifact import hash_file
+from slimgate.artifact.trt import why_not_installed
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Family, Status
 from slimgate.gate import Acceptance, load_run, propose_floors, write_records
@@ -447,3 +448,20 @@ def test_a_variant_that_suppresses_inside_is_evaluated_by_its_rows(project):
     protocols = {str(one.case): one.provenance["protocol"]["multi_label"] for one in run.measurements}
     assert protocols["tiny/rows@onnxruntime"] is False
     assert protocols["tiny/fp32@onnxruntime"] is True
+
+
+@pytest.mark.skipif(why_not_installed("tensorrt-rtx") is not None, reason="tensorrt-rtx is not installed")
+def test_an_engine_is_built_for_the_batches_of_its_variant(project):
+    text = (project / "tiny.toml").read_text()
+    runtimes = '["tensorrt-rtx", "tensorrt-rtx-cudagraph"]'
+    (project / "tiny.toml").write_text(
+        text + f'[[variant]]\nname = "engine"\nruntimes = {runtimes}\nbatches = [8, 32]\n'
+    )
+    run = load_run(_run(project, expression="tiny/engine").directory)
+    plain, captured = (
+        run.cases["tiny/engine@tensorrt-rtx-sm86"],
+        run.cases["tiny/engine@tensorrt-rtx-cudagraph-sm86"],
+    )
+    # Batch 1 is not timed here, but accuracy is measured at it.
+    assert plain["artifact"]["facts"]["profiles"] == [[1, 1, 32]]
+    assert captured["artifact"]["sha256"] == plain["artifact"]["sha256"]

@@ -8,7 +8,14 @@ import pytest
 from slimgate.errors import InputError
 from slimgate.flow import Precision
 from slimgate.study import load_study
-from slimgate.study.spec import GPU_RUNTIMES, golden_folder, history_folder, studies_folder
+from slimgate.study.spec import (
+    GPU_RUNTIMES,
+    VariantSpec,
+    engine_kind,
+    golden_folder,
+    history_folder,
+    studies_folder,
+)
 
 MINIMAL = """
 format = "slimgate-study/1"
@@ -282,3 +289,9 @@ def test_without_a_study_the_nearest_history_above_is_meant(tmp_path, monkeypatc
     assert history_folder() == Path(".slimgate/history")
     (tmp_path / ".slimgate" / "history").mkdir(parents=True)
     assert history_folder() == tmp_path / ".slimgate" / "history"
+
+
+def test_cuda_graphs_run_the_same_kind_of_engine():
+    spec = VariantSpec(name="v", compute_capability="8.9")
+    assert spec.runtime_label("tensorrt-cudagraph") == "tensorrt-cudagraph-sm89"
+    assert engine_kind("tensorrt-rtx-cudagraph") == engine_kind("tensorrt-rtx") == "tensorrt-rtx"
