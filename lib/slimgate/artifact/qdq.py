@@ -54,7 +54,8 @@ def write_qdq(
             be faster than FP32), ``openvino`` (uint8 activations at the convolutions' inputs) or ``tensorrt``
             (signed symmetric activations at the convolutions' inputs, biases in float).
         probes: calibration images ``(1, 3, s, s)`` on which the file's noise is measured; the signal to noise
-            ratio at the output of each convolution goes into ``facts["sqnr_db"]``.
+            ratio at the output of each convolution goes into ``facts["sqnr_db"]`` of what is returned, not into
+            the file.
 
     Raises:
         UsageError: unknown target.
@@ -82,12 +83,6 @@ def write_qdq(
     facts: dict[str, Json] = {FLOAT_CONVOLUTIONS: placement.floats}
     if target == "x86":
         facts["ort_int8_conv_share"] = fused_share(model)
-    if len(probes):
-        outputs = {node.name: node.output[0] for node in Graph(exact).convolutions()}
-        noises = tensor_noise(exact, model, probes, list(outputs.values()))
-        ratios = {name: noises[tensor].sqnr_db for name, tensor in outputs.items()}
-        # Without any noise there is no ratio: what is exact is left out.
-        facts[SQNR_DB] = {name: value for name, value in ratios.items() if value is not None}
     if plan.sensitivity:
         facts[SENSITIVITY] = dict(plan.sensitivity)
     card = dataclasses.replace(
@@ -97,7 +92,19 @@ def write_qdq(
     set_card(model, card)
     with replace_file(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
-    return artifact_from_file(path, build_s=time.perf_counter() - started)
+    artifact = artifact_from_file(path, build_s=time.perf_counter() - started)
+    # Evidence, not part of what is shipped: it would make a small file a hundredth larger.
+    return dataclasses.replace(artifact, facts={**artifact.facts, **_noise_facts(exact, model, probes)})
+
+
+def _noise_facts(exact: Any, model: Any, probes: Sequence[FloatArray]) -> dict[str, Json]:
+    if not len(probes):
+        return {}
+    outputs = {node.name: node.output[0] for node in Graph(exact).convolutions()}
+    noises = tensor_noise(exact, model, probes, list(outputs.values()))
+    ratios = {name: noises[tensor].sqnr_db for name, tensor in outputs.items()}
+    # Without any noise there is no ratio: what is exact is left out.
+    return {SQNR_DB: {name: value for name, value in ratios.items() if value is not None}}
 
 
 def quantized_model(source: Artifact, plan: QuantizationPlan, *, target: str) -> tuple[Any, Placement]:
