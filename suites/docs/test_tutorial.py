@@ -147,6 +147,7 @@ def write_ultralytics_checkpoint(weights: Path, path: Path) -> None:
     torch.save(content | {"train_args": {"imgsz": detector.image_size}}, path)
 
 
+@pytest.mark.timing
 def test_the_tutorial_leads_from_an_empty_folder_to_a_gate_that_goes_red(reader: Reader) -> None:
     steps = list(read_steps(TUTORIAL))
     assert {step.kind for step in steps} == {"console", "text", "paste"}

@@ -18,7 +18,7 @@ from fixtures.shipped import ShippedFiles
 
 RTX = "tensorrt-rtx"
 STUDY = "codes-engines"
-GOLDEN = Path(__file__).parents[2] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden" / "engines"
 ENGINES = [
     (variant, precision)
     for variant in ("slim50", "slim30", "slim18")

@@ -175,10 +175,14 @@ def _rows(inspection: Inspection) -> list[tuple[str, str]]:
     rows += [
         (name.replace("_", " "), _show_fact(value))
         for name, value in sorted(inspection.facts.items())
-        if not isinstance(value, (dict, list))
+        if name not in _OF_QUANTISATION
     ]
     rows.append(("sha256", inspection.sha256))
     return rows
+
+
+_OF_QUANTISATION = ("float_convolutions", "sqnr_db", "sensitivity")
+"""Facts with an entry for each layer, which have rows of their own."""
 
 
 def _show_fact(value: Json) -> str:

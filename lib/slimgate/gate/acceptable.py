@@ -12,7 +12,7 @@ from slimgate.flow import Case, Measurement, Status
 from slimgate.gate.evidence import refuse_dirty, refuse_partial, refuse_strange_devices, refuse_unusable
 from slimgate.gate.floors import ANY_DEVICE, Floors, load_floors, runtime_major
 from slimgate.gate.judgement import Judgement
-from slimgate.gate.kinds import WHOLE_CASE, is_timed
+from slimgate.gate.kinds import PAYS, WHOLE_CASE, is_timed
 from slimgate.gate.matrix import Matrix, judge_run
 from slimgate.gate.provenance import find_mismatches
 from slimgate.gate.records import Records, load_records, record_of
@@ -172,9 +172,14 @@ def _refuse_unexplained(files: RunFiles, judgement: Judgement, scale: Scale) -> 
 
 
 def _find_short(files: RunFiles, scale: Scale) -> list[Key]:
-    """Return what fails a floor, now or when it was judged, and is not waived."""
+    """Return what fails a floor, now or when it was judged, and is not waived.
+
+    Whether a variant pays is no floor's question: accepting its numbers neither needs nor changes that verdict.
+    """
     then = [
-        (one.case, one.metric) for one in files.judgement.verdicts if one.status in _SHORT and not one.waived
+        (one.case, one.metric)
+        for one in files.judgement.verdicts
+        if one.status in _SHORT and not one.waived and not one.metric.startswith(PAYS)
     ]
     now = [
         (one.case, one.metric)

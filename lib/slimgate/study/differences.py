@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from slimgate.flow import Case, Json
@@ -36,11 +36,21 @@ def add_differences(study: Study, works: Sequence[CaseWork], floors: Floors) -> 
                     **compare_resampled(resampled[reference, name], resampled[work.case, name]).to_json(),
                 }
                 for reference in references
-                if reference != work.case and (reference, name) in resampled
+                if reference != work.case and _is_comparable(resampled, name, reference, work.case)
             ]
             if entries:
                 part = work.record if name == FIRST_SET else work.record["also"][name]
                 part["differences"] = entries
+
+
+def _is_comparable(
+    resampled: Mapping[tuple[Case, str], Resampled], name: str, one: Case, other: Case
+) -> bool:
+    """Return whether both were measured under one protocol: a file that suppresses inside has settings of its own."""
+    if (one, name) not in resampled:
+        return False
+    protocols = [resampled[case, name].made_from["protocol"] for case in (one, other)]
+    return bool(protocols[0] == protocols[1])
 
 
 def _list_references(

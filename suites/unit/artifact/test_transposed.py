@@ -165,4 +165,4 @@ def test_a_grouped_transposed_convolution_stays_in_float():
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
-    assert place_pairs(Graph(model), set(), TARGETS["tensorrt"]).convolutions == {"whole"}
+    assert place_pairs(Graph(model), {}, TARGETS["tensorrt"]).convolutions == {"whole"}

@@ -45,7 +45,8 @@ def test_the_shared_run_is_added_to_the_history_of_the_project(pytester: pytest.
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines([f"history: {HISTORY}"])
     (entry,) = History(pytester.path / HISTORY).load().entries
-    assert (entry.run_id, entry.device, entry.red, entry.complete) == ("now", "cpu:A", False, True)
+    # No test of this suite asks for times, so none are measured: the run is not whole.
+    assert (entry.run_id, entry.device, entry.red, entry.complete) == ("now", "cpu:A", False, False)
 
 
 def test_the_place_can_be_named_and_switched_off(
