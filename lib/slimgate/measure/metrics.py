@@ -45,7 +45,7 @@ _MEANINGS = (
     ("parity_box_max_abs", "fraction", False, "the same of a box coordinate, as a share of the image side"),
     ("size_bytes", "bytes", False, "the artifact file"),
     ("compressed_bytes", "bytes", False, "the artifact file after zlib"),
-    ("size_ratio_same", "ratio", False, "the artifact file against that of the same network in FP32"),
+    ("size_ratio_same", "ratio", False, "bytes (an engine: of its weights) against the same network in FP32"),
     ("weight_memory_bytes", "bytes", False, "memory an engine needs for its weights"),
     ("parameters", "count", False, "numbers in the weights"),
     ("nonzero_parameters", "count", False, "numbers in the weights that are not zero"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from slimgate.flow import Case, Precision
+from slimgate.flow import Artifact, Case, Precision
 from slimgate.gate import Claim
 from slimgate.study.spec import Study
 from slimgate.study.work import CaseWork, name_same_in_float
@@ -24,8 +24,14 @@ def add_same_network(study: Study, works: Sequence[CaseWork]) -> None:
         entry: dict[str, Any] = {"case": str(name)}
         same = by_case.get(name)
         if same is not None and same.artifact is not None and work.artifact is not None:
-            entry["size_ratio"] = work.artifact.size_bytes / same.artifact.size_bytes
+            entry["size_ratio"] = _weighed_bytes(work.artifact) / _weighed_bytes(same.artifact)
         work.record["same_network"] = entry
+
+
+def _weighed_bytes(artifact: Artifact) -> int:
+    """Return the bytes of a file, and of an engine those of its weights: a small network's kernels outweigh them."""
+    weights = artifact.facts.get("weight_memory_bytes")
+    return artifact.size_bytes if weights is None else int(weights)
 
 
 def list_claims(works: Sequence[CaseWork], *, original_parameters: int) -> list[Claim]:

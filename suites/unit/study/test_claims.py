@@ -119,6 +119,13 @@ def test_each_kind_of_compression_claims_what_it_is_for(study):
     }
 
 
+def test_an_engine_is_weighed_by_its_weights(study):
+    works = [_work("fp32", size=11_900), _work("fp16", size=7_300)]
+    for work, weights in zip(works, (10_000, 5_000), strict=True):
+        work.artifact = dataclasses.replace(work.artifact, facts={"weight_memory_bytes": weights})
+    assert _claims(study, works) == {"fp16 pays/fp16": ("smaller", "fp32", 0.5)}
+
+
 def test_int8_of_a_network_that_was_not_timed_in_float_claims_nothing(study):
     works = [
         _work("fp32", size=100, **_entry("fp32", 1.0)),
