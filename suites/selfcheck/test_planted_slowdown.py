@@ -156,7 +156,9 @@ def test_a_slowdown_of_three_is_red_twice_in_a_row_and_never_a_baseline(tmp_path
         run = make_run(
             tmp_path / night, [measurement_of(pairs)], Judgement(verdicts=(verdict,)), run_id=night
         )
-        arguments = argparse.Namespace(run_dir=run, golden=golden, reason="", allow_dirty=False)
+        arguments = argparse.Namespace(
+            run_dir=run, golden=golden, reason="", another_device=False, allow_dirty=False
+        )
         with pytest.raises(
             UsageError, match="does not hold its floors: codes/int8@onnxruntime latency_ratio_b1"
         ):
