@@ -20,9 +20,11 @@ from slimgate.cli import accept
 from slimgate.errors import UsageError
 from slimgate.flow import Measurement, Status, Verdict
 from slimgate.gate import Judgement, judge
+from slimgate.gate.floors import floors_file_name
 from slimgate.measure import PairResult, device_key, measure_pairs
 
-from fixtures.goldens import FLOORS_TOML, make_floor, make_measurement, make_record, make_run
+from fixtures import goldens
+from fixtures.goldens import LATENCY_TOML, make_floor, make_measurement, make_record, make_run
 
 METRIC = "latency_ratio_b1"
 BUDGET = 1.15
@@ -147,15 +149,17 @@ def test_no_difference_is_never_called_a_slowdown_under_real_load() -> None:
 def test_a_slowdown_of_three_is_red_twice_in_a_row_and_never_a_baseline(tmp_path: Path) -> None:
     golden = tmp_path / "golden"
     (golden / "floors").mkdir(parents=True)
-    (golden / "floors" / "codes.toml").write_text(FLOORS_TOML)
+    floors = LATENCY_TOML.replace(goldens.DEVICE, DEVICE).replace("max = 0.95", f"max = {BUDGET}")
+    (golden / "floors" / floors_file_name("codes", DEVICE)).write_text(floors)
     for night in ("first", "second"):
         pairs = measure_pairs(work(1), work(3), rounds=15, extend_while=is_undecided)
         verdict = judge_pairs(pairs)
         assert verdict.status.is_red, verdict.message
         assert f"max {BUDGET:.4f}" in verdict.message
-        run = make_run(
-            tmp_path / night, [measurement_of(pairs)], Judgement(verdicts=(verdict,)), run_id=night
-        )
+        measured = measurement_of(pairs)
+        judgement = Judgement(verdicts=(verdict,))
+        sound = [make_measurement("map50_95", 0.9), make_measurement("size_bytes", 2_850_000)]
+        run = make_run(tmp_path / night, [measured, *sound], judgement, run_id=night, device=measured.device)
         arguments = argparse.Namespace(
             run_dir=run, golden=golden, reason="", another_device=False, allow_dirty=False
         )
