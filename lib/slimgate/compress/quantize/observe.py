@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import numpy as np
@@ -51,7 +52,7 @@ class MinMax:
         return max(abs(self._low), abs(self._high))
 
 
-class _Histogrammed:
+class _Histogrammed(ABC):
     """An observer that decides from a histogram, unless nothing but zeros (or a NaN) was seen."""
 
     def __init__(self) -> None:
@@ -71,8 +72,9 @@ class _Histogrammed:
         seen = max(abs(self._histogram.low), abs(self._histogram.high))
         return self._magnitude(seen) if self._histogram.limit > 0.0 and np.isfinite(seen) else seen
 
+    @abstractmethod
     def _range(self, low: float, high: float) -> tuple[float, float]:
-        raise NotImplementedError
+        """Return the range that the histogram speaks for, of what was seen from ``low`` to ``high``."""
 
     def _magnitude(self, largest: float) -> float:
         return max(abs(end) for end in self.range())
