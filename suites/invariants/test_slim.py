@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from slimgate.compress import apply_operations
 from slimgate.compress.importance import IMPORTANCES
-from slimgate.compress.slim import masked
+from slimgate.compress.masked import masked
 from slimgate.errors import UsageError
 from slimgate.flow import Detector, Step
 from slimgate.model import count_flops, count_parameters, hash_weights

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from slimgate.compress.distill import distillation_loss
 from slimgate.compress.sparsify import shrink
-from slimgate.compress.training_run import earlier_stages
+from slimgate.compress.training_request import earlier_stages
 
 torch.set_num_threads(1)
 VALUES = arrays.arrays("float64", st.integers(1, 20), elements=st.floats(-5, 5)).map(torch.from_numpy)

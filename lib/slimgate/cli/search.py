@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slimgate.cli.progress import show_step
 
 if TYPE_CHECKING:
-    from slimgate.compress.search import Candidate
+    from slimgate.compress.candidates import Candidate
     from slimgate.data import Dataset
     from slimgate.flow import Detector
 
@@ -110,7 +110,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Search, write the results and print the front; returns 0."""
     from slimgate.compress import OPERATIONS, Workspace
-    from slimgate.compress.search import FORMAT, pareto_front, run_search, search_space
+    from slimgate.compress.candidates import FORMAT, pareto_front
+    from slimgate.compress.search import run_search, search_space
     from slimgate.compress.train import refuse_anchors
     from slimgate.model import load_detector, save_checkpoint
 

@@ -188,7 +188,8 @@ def _from_run(
 ) -> tuple[Detector, TrainSettings, Stage, tuple[str, int, int]]:
     """Return what a run was started with."""
     from slimgate.compress.train import Stage, TrainSettings
-    from slimgate.compress.training_run import START, read_run
+    from slimgate.compress.training_request import read_run
+    from slimgate.compress.training_run import START
     from slimgate.errors import UsageError
     from slimgate.model import load_detector
 

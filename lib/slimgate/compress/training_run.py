@@ -23,7 +23,16 @@ from torch import nn
 
 from slimgate.compress.operation import recorded
 from slimgate.compress.training_data import TrainingData
-from slimgate.errors import InputError, UsageError, name_offenders
+from slimgate.compress.training_request import (
+    FORMAT,
+    RUN_FILE,
+    asked_for,
+    damaged,
+    earlier_stages,
+    read_run,
+    refuse_another,
+)
+from slimgate.errors import UsageError
 from slimgate.flow import Detector, Json, Step
 from slimgate.model import build_module, hash_weights, load_detector, save_checkpoint
 
@@ -32,9 +41,8 @@ if TYPE_CHECKING:
 
     from slimgate.compress.train import Stage, TrainSettings
 
-FORMAT = "slimgate-training/1"
 START, LAST, BEST, BEST_F1 = (f"{stem}.safetensors" for stem in ("start", "last", "best", "best-f1"))
-_RUN_FILE, _STATE_FILE = "run.json", "state.pt"
+_STATE_FILE = "state.pt"
 POLICIES: Mapping[str, tuple[str, str | None]] = {
     "map": (BEST, "map50_95"),
     "f1": (BEST_F1, "f1"),
@@ -96,9 +104,9 @@ class TrainingRun:
             found = torch.load(path, weights_only=True)
         # A torn or foreign file fails anywhere inside torch's zip and pickle readers.
         except Exception as error:
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
         if not isinstance(found, dict) or not isinstance(found.get("curve"), list):
-            raise _damaged(path, "no curve in it")
+            raise damaged(path, "no curve in it")
         return found
 
     def is_finished(self) -> bool:
@@ -221,11 +229,11 @@ def open_run(
     Raises:
         UsageError: a run is there and ``resume`` is not set, or it is another run.
     """
-    asked = _asked(detector, data, settings, stage)
-    path = folder / _RUN_FILE
+    asked = asked_for(detector, data, settings, stage)
+    path = folder / RUN_FILE
     if resume and path.exists():
         found = read_run(folder)
-        _refuse_another(folder, found, asked)
+        refuse_another(folder, found, asked)
     elif path.exists():
         raise UsageError(
             str(folder),
@@ -241,7 +249,7 @@ def open_run(
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         save_checkpoint(detector, folder / START)
-        temporary = folder / f".{_RUN_FILE}"
+        temporary = folder / f".{RUN_FILE}"
         temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
         temporary.replace(path)
     earlier = earlier_stages(detector.training)
@@ -261,98 +269,6 @@ def open_run(
             operation=stage.operation, settings=recorded(stage.settings), notes=dict(stage.notes or {})
         )
     return TrainingRun(folder=folder, start=detector, data=data, record=record, step=step)
-
-
-def read_run(folder: Path) -> dict[str, Json]:
-    """Return what was asked for in a run's folder.
-
-    Raises:
-        UsageError: there is no run.
-        InputError: it was written by another version.
-    """
-    path = folder / _RUN_FILE
-    if not path.exists():
-        raise UsageError(
-            str(folder),
-            found="no run to resume",
-            expected="the folder of a run that was started",
-            action="start without --resume",
-        )
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise _damaged(path, error) from error
-    if not isinstance(found, dict):
-        raise _damaged(path, f"a {type(found).__name__}")
-    if found.get("format") != FORMAT:
-        raise InputError(
-            str(path),
-            found=f"format {found.get('format')!r}",
-            expected=f"'{FORMAT}'",
-            action="resume it with the slimgate version that started it, or start again in another folder",
-        )
-    return found
-
-
-def _damaged(path: Path, why: object) -> InputError:
-    return InputError(
-        str(path),
-        found=f"damaged ({str(why).splitlines()[0] if str(why) else type(why).__name__})",
-        expected="the file that the training wrote after its last whole epoch",
-        action="start again in another folder, from one of the checkpoints beside it (best, last)",
-    )
-
-
-def earlier_stages(training: Mapping[str, Json]) -> list[dict[str, Json]]:
-    """Return the training records that led to a detector, oldest first, each without those before it."""
-    if not training:
-        return []
-    own = {key: value for key, value in training.items() if key not in ("earlier", "init_training")}
-    # Records of the first release nest: each holds the one before it.
-    before = [*earlier_stages(training.get("init_training", {})), *training.get("earlier", [])]
-    return [*before, own]
-
-
-def _asked(detector: Detector, data: TrainingData, settings: TrainSettings, stage: Stage) -> dict[str, Json]:
-    """Return everything that decides how a run goes, as JSON values."""
-    asked = {
-        "operation": stage.operation,
-        "operation_settings": None if stage.settings is None else dict(stage.settings),
-        "settings": dataclasses.asdict(settings),
-        "image_size": detector.image_size,
-        "class_names": list(detector.class_names),
-        "data": dict(data.facts),
-        "start": {
-            "init": detector.source,
-            "init_weights_sha256": detector.weights_sha256,
-            **(stage.notes or {}),
-        },
-    }
-    plain: dict[str, Json] = json.loads(json.dumps(asked))
-    return plain
-
-
-def _refuse_another(folder: Path, found: Mapping[str, Json], asked: Mapping[str, Json]) -> None:
-    differing = []
-    for key, value in asked.items():
-        there = found.get(key)
-        if there == value:
-            continue
-        if isinstance(there, dict) and isinstance(value, dict):
-            differing += [
-                f"{key} {name}: {there.get(name)!r}, not {value.get(name)!r}"
-                for name in dict.fromkeys([*there, *value])
-                if there.get(name) != value.get(name)
-            ]
-        else:
-            differing.append(f"{key}: {there!r}, not {value!r}")
-    if differing:
-        raise UsageError(
-            str(folder),
-            found=f"a run of another training ({name_offenders(differing)})",
-            expected="the run that these settings, data and weights started",
-            action="give the settings of that run, or name another folder",
-        )
 
 
 def _kept(policy: str, row: Mapping[str, float]) -> dict[str, Json]:

@@ -145,7 +145,7 @@ def _search_from_toml(value: Mapping[str, Any], reader: TomlReader) -> Mapping[s
             "the search.json that slimgate search wrote",
             "correct the path, or leave [search] out",
         ) from None
-    from slimgate.compress.search import FORMAT, is_search
+    from slimgate.compress.candidates import FORMAT, is_search
 
     if not is_search(found):
         raise reader.error(

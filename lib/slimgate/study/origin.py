@@ -21,7 +21,7 @@ def list_stages(detector: Detector, original: Detector) -> list[dict[str, Json]]
         detector: the variant's.
         original: the study's.
     """
-    from slimgate.compress.training_run import earlier_stages
+    from slimgate.compress.training_request import earlier_stages
 
     stages = earlier_stages(detector.training)
     steps = [step for step in detector.lineage if step.operation == _INHERITING]

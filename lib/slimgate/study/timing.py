@@ -1,4 +1,4 @@
-"""The latency stage: every case against its FP32 reference, in interleaved pairs."""
+"""The timed stages: every case against its FP32 reference, in interleaved pairs; and NMS."""
 
 from __future__ import annotations
 
@@ -61,6 +61,21 @@ def measure_latency(
         else:
             work.record.setdefault("latency", {})[f"batch{batch}"] = entry
     progress(len(jobs), len(jobs), "")
+
+
+def measure_suppression(
+    prepared: Prepared, works: Sequence[CaseWork], progress: Callable[[int, int, str], object]
+) -> None:
+    """Time NMS once, on the reference's record: it is the same code for every case, on stored candidates."""
+    from slimgate.measure import measure_nms
+
+    progress(0, 1, "stored candidate sets")
+    reference = next((one for one in works if one.spec is prepared.study.reference and one.measurable), None)
+    if reference is not None:
+        protocol = prepared.protocol
+        timings = measure_nms(iou=protocol.iou, max_det=protocol.max_det)
+        reference.record["nms"] = {name: timing.to_json() for name, timing in timings.items()}
+    progress(1, 1, "")
 
 
 class _Pairs:

@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import pytest
 from slimgate.cli import main
-from slimgate.compress.search import Candidate, pareto_front, search_space
+from slimgate.compress.candidates import Candidate, pareto_front
+from slimgate.compress.search import search_space
 from slimgate.errors import UsageError
 from slimgate.model import count_flops, load_detector, save_checkpoint
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from slimgate.compress import Workspace, apply_operations, parse_operation
-from slimgate.compress.slim import masked
+from slimgate.compress.masked import masked
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Detector, Family
 from slimgate.model import count_flops, count_parameters, load_detector, save_checkpoint

@@ -14,7 +14,8 @@ from slimgate.compress.start import check_init, fresh_detector, inherit_tensors
 from slimgate.compress.train import BEST, BEST_F1, LAST, Stage, TrainSettings, train_detector
 from slimgate.compress.trainer import best_f1
 from slimgate.compress.training_data import TrainingData
-from slimgate.compress.training_run import Trained, earlier_stages
+from slimgate.compress.training_request import earlier_stages
+from slimgate.compress.training_run import Trained
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Detector, Family
 from slimgate.model import hash_weights, load_detector

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slimgate.compress.search import FORMAT, is_search
+from slimgate.compress.candidates import FORMAT, is_search
 from slimgate.errors import InputError
 from slimgate.report import write_report
 from slimgate.report.searched import read_searched
