@@ -28,6 +28,7 @@ from torch import nn
 from fixtures.specs import NetworkSpec, build_from_spec, specs
 
 torch.set_num_threads(1)
+_fewer = settings(max_examples=max(settings.default.max_examples // 3, 10))
 
 
 def _apply(detector: Detector, *texts: str) -> Detector:
@@ -44,6 +45,7 @@ def _silence(layer: nn.Module) -> None:
     layer.register_forward_hook(lambda _layer, _given, made: torch.zeros_like(made))
 
 
+@_fewer
 @given(spec=specs(), ratio=st.sampled_from([0.0, 0.4]))
 def test_without_the_coarsest_level_the_finer_one_sees_zeros_where_it_was(
     spec: NetworkSpec, ratio: float

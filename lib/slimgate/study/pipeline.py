@@ -160,6 +160,7 @@ class _Flow:
             self.facts.broken = measure_accuracy(self.prepared, self.works, partial(self.progress, ACCURACY))
             add_differences(self.study, self.works, floors)
         if self.facts.timing:
+            gc.collect()  # what evaluation left behind is not collected inside a timed call
             with self.stage(LATENCY):
                 measure_latency(self.prepared, self.works, floors, partial(self.progress, LATENCY))
             with self.stage(NMS):
@@ -205,7 +206,6 @@ class _Flow:
         began = time.monotonic()
         yield
         self.facts.seconds[name] = time.monotonic() - began
-        gc.collect()
 
     def build(self) -> None:
         from slimgate.runtime import get_runtime

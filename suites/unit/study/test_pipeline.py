@@ -35,7 +35,7 @@ evaluation = "data/instances.json"
 calibration = "calib/instances.json"
 calibration_images = 6
 [protocol]
-deployed_conf = 0.3
+deployed_conf = 0.5
 [measure]
 threads = 1
 rounds = 9
