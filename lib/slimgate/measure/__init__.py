@@ -16,7 +16,15 @@ from slimgate.measure.match_file import read_matches, write_matches
 from slimgate.measure.matches import Matches, match_images
 from slimgate.measure.metrics import METRICS, Metric, is_metric, metric_for
 from slimgate.measure.nms_time import CANDIDATE_SETS, NmsTime, measure_nms, stored_candidates
-from slimgate.measure.pairs import PairResult, control, measure_pairs, refuse_workers
+from slimgate.measure.pairs import (
+    EXTENSION,
+    Budget,
+    PairResult,
+    control,
+    measure_pairs,
+    refuse_workers,
+    summarise_pairs,
+)
 from slimgate.measure.parity import OutputParity, ScoreShift, compare_predictions, score_shift
 from slimgate.measure.predict import (
     Prediction,
@@ -31,7 +39,9 @@ __all__ = [
     "CANDIDATE_SETS",
     "COCO_NUMBERS",
     "CONFIDENCES",
+    "EXTENSION",
     "METRICS",
+    "Budget",
     "ClassCounts",
     "CocoResult",
     "ConfidenceCurves",
@@ -72,6 +82,7 @@ __all__ = [
     "resample_metrics",
     "score_shift",
     "stored_candidates",
+    "summarise_pairs",
     "summarise_stages",
     "warm_up",
     "write_matches",

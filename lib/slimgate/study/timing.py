@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from slimgate.errors import SlimgateError
 from slimgate.flow import Case, Json
+from slimgate.study.multiplicity import count_comparisons, simultaneous_entry
 from slimgate.study.prepare import Prepared
 from slimgate.study.work import CaseWork, find_reference, name_same_in_float
 
@@ -85,16 +86,17 @@ class _Pairs:
         self._prepared = prepared
         self._images = images
         self._controls: dict[tuple[Case, int], PairResult] = {}
+        self._comparisons = count_comparisons(prepared.study)
 
     def measure(
         self, work: CaseWork, reference: CaseWork, batch: int, budget: float | None
     ) -> dict[str, Json]:
         """Return a ``latency`` entry.
 
-        The one extension is used while the interval holds the budget, or without one while it holds 1: whether a
-        variant pays is asked of every one.
+        The one extension is used while the budget is open, or without one while 1 is: whether a variant pays is asked
+        of every one.
         """
-        from slimgate.measure import control, measure_pairs
+        from slimgate.measure import Budget, control, measure_pairs
 
         study, images = self._prepared.study, self._images[batch]
         rounds = study.rounds if batch == 1 else study.rounds_batch32
@@ -114,12 +116,13 @@ class _Pairs:
                     lambda: runner_b.run(images),
                     rounds=rounds,
                     settle_s=0.0 if work.runtime == reference.runtime else _SETTLE_S,
-                    extend_while=lambda interval: interval[0] <= asked <= interval[1],
+                    budget=Budget(highest=asked, comparisons=self._comparisons),
                 )
         against = self._controls[key]
         entry = {
             "baseline": str(reference.case),
             **result.to_json(),
+            "simultaneous": simultaneous_entry(result, self._comparisons),
             "control": {"ratio": against.ratio, "interval": list(against.interval)},
         }
         complaint = control_complaint(against, budget)

@@ -69,6 +69,20 @@ def test_a_complaint_of_the_control_makes_the_latency_invalid():
     assert found["latency_ratio_b1"].why_invalid == "too busy"
 
 
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"comparisons": 60, "interval": [0.3, 0.7]}, ((0.3, 0.7), 60)),
+        ({"comparisons": 60, "interval": None}, ((0.0, math.inf), 60)),
+        (None, (None, 1)),  # a record of before there was one
+    ],
+)
+def test_a_latency_carries_what_holds_in_all_comparisons_at_once(part, expected):
+    entry = {**RECORD["latency"]["batch1"], **({"simultaneous": part} if part else {})}
+    found = _by_metric({**RECORD, "latency": {"batch1": entry}})["latency_ratio_b1"]
+    assert (found.simultaneous, found.comparisons) == expected
+
+
 def _control(ratio: float) -> PairResult:
     return PairResult(
         ratio=ratio,
