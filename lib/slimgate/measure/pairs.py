@@ -25,13 +25,17 @@ Arm = Callable[[], object]
 Clock = Callable[[], int]
 """Returns nanoseconds."""
 
-_SAMPLE_NS = 3_000_000
+_SAMPLE_NS = 1_000_000
+_EXTENDED_NS = 12_000_000_000
 _WARM_UP_NS = 200_000_000
 _WARM_UP_CALLS = 3
 _WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 
-EXTENSION = 2
-"""How many times the rounds there are after the one pre-declared extension."""
+EXTENSION = 8
+"""How many times the rounds there are after the one pre-declared extension.
+
+Fewer where they would take more than 12 s at the pace of the warm-up, but twice as many at least.
+"""
 
 LOOKS = 2
 """How often a result with a budget is looked at: after the first rounds, and after the extension."""
@@ -130,8 +134,8 @@ def measure_pairs(
         arm_a: the baseline, one call.
         arm_b: what is judged, one call.
         rounds: pairs to measure.
-        budget: what the ratio is held against. While that is open after the first rounds there are ``EXTENSION``
-            times as many in all, once, and the confidence is shared out over the two looks.
+        budget: what the ratio is held against. While that is open after the first rounds they are extended, once,
+            to ``EXTENSION`` times as many; the confidence is shared out over the two looks.
         confidence: of the interval.
         settle_s: pause before every sample. Worker threads of one runtime go on spinning for some milliseconds
             after a call, on the cores that the other arm is timed on.
@@ -146,12 +150,14 @@ def measure_pairs(
     require_rounds(rounds, simultaneous_confidence(confidence, looks=looks))
     if budget is not None:
         surest = simultaneous_confidence(confidence, comparisons=budget.comparisons, looks=looks)
-        require_rounds(rounds * EXTENSION, surest)
-    calls = _calls_per_sample(_warm_up(arm_a, clock), _warm_up(arm_b, clock))
+        require_rounds(2 * rounds, surest)
+    fastest = (_warm_up(arm_a, clock), _warm_up(arm_b, clock))
+    calls = _calls_per_sample(*fastest)
+    pace_ns = calls[0] * fastest[0] + calls[1] * fastest[1] + round(2e9 * settle_s)
     seconds_a: list[float] = []
     seconds_b: list[float] = []
     result = None
-    for planned in (rounds, rounds * EXTENSION)[:looks]:
+    for planned in (rounds, extend_rounds(rounds, pace_ns))[:looks]:
         for index in range(len(seconds_a), planned):
             if index % 2 == 0:
                 seconds_a.append(_time(arm_a, calls[0], clock, settle_s))
@@ -166,6 +172,11 @@ def measure_pairs(
             break
     assert result is not None
     return result
+
+
+def extend_rounds(rounds: int, pace_ns: int) -> int:
+    """Return how many rounds there are after the extension, at so many nanoseconds a round."""
+    return max(2 * rounds, min(EXTENSION * rounds, _EXTENDED_NS // pace_ns))
 
 
 def summarise_pairs(

@@ -8,6 +8,7 @@ import pytest
 from slimgate.errors import UsageError
 from slimgate.measure import EXTENSION, Budget, PairResult, control, measure_pairs, summarise_pairs
 from slimgate.measure.intervals import median_interval
+from slimgate.measure.pairs import extend_rounds
 
 
 class FakeMachine:
@@ -66,7 +67,7 @@ def test_steady_drift_falls_on_both_arms_alike() -> None:
 def test_short_calls_are_summed_to_a_sample_the_clock_resolves() -> None:
     machine = FakeMachine()
     result = measure_pairs(machine.arm("a", 0.1), machine.arm("b", 0.5), rounds=6, clock=machine.clock)
-    assert result.calls == (30, 6)
+    assert result.calls == (10, 2)
     assert result.ratio == pytest.approx(5.0)
     assert result.seconds_a == pytest.approx([0.0001] * 6)
 
@@ -139,8 +140,14 @@ def test_rounds_that_are_too_few_even_when_extended_are_refused() -> None:
 
 def test_nearly_equal_arms_have_as_many_calls_in_a_sample() -> None:
     machine = FakeMachine()
-    close = measure_pairs(machine.arm("a", 1.45), machine.arm("b", 1.55), rounds=6, clock=machine.clock)
-    assert close.calls == (3, 3)
+    close = measure_pairs(machine.arm("a", 0.95), machine.arm("b", 1.05), rounds=6, clock=machine.clock)
+    assert close.calls == (2, 2)
+
+
+def test_the_extension_is_as_long_as_its_time_allows_and_doubles_at_least() -> None:
+    assert extend_rounds(41, 24_000_000) == 41 * EXTENSION
+    assert extend_rounds(41, 100_000_000) == 120
+    assert extend_rounds(15, 700_000_000) == 30
 
 
 def test_fewest_rounds_follow_from_the_confidence() -> None:
