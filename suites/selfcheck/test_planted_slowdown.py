@@ -78,24 +78,26 @@ def measurement_of(pairs: PairResult) -> Measurement:
     )
 
 
-def judge_pairs(pairs: PairResult) -> Verdict:
+def judge_pairs(pairs: PairResult, budget: float = BUDGET) -> Verdict:
     healthy = make_record(make_measurement(METRIC, 1.0, device=DEVICE))
-    return judge(measurement_of(pairs), make_floor(METRIC, device=DEVICE, max=BUDGET), record=healthy)
+    return judge(measurement_of(pairs), make_floor(METRIC, device=DEVICE, max=budget), record=healthy)
 
 
-def judge_simulated(noise: dict[str, float], slowdown: float) -> Counter[Status]:
+def judge_simulated(
+    noise: dict[str, float], slowdown: float, *, budget: float = BUDGET, trials: int = TRIALS
+) -> Counter[Status]:
     """Return how often each verdict falls on an arm that takes ``slowdown`` times as long."""
     statuses: Counter[Status] = Counter()
-    for seed in range(TRIALS):
+    for seed in range(trials):
         machine = Machine(seed, **noise)
         pairs = measure_pairs(
             machine.arm(12),
             machine.arm(12 * slowdown),
             rounds=41,
-            budget=Budget(highest=BUDGET, comparisons=COMPARISONS),
+            budget=Budget(highest=budget, comparisons=COMPARISONS),
             clock=machine.clock,
         )
-        statuses[judge_pairs(pairs).status] += 1
+        statuses[judge_pairs(pairs, budget).status] += 1
     return statuses
 
 
@@ -111,6 +113,14 @@ def test_no_difference_is_green(noise: dict[str, float]) -> None:
 @pytest.mark.parametrize("noise", [QUIET, LOADED], ids=["quiet", "loaded"])
 def test_a_slowdown_of_three_is_always_found(noise: dict[str, float]) -> None:
     assert judge_simulated(noise, 3.0) == {Status.FAIL: TRIALS}
+
+
+@pytest.mark.timing
+def test_five_percent_are_found_on_a_quiet_machine_and_hardly_ever_pass_on_a_loaded_one() -> None:
+    assert judge_simulated(QUIET, 1.05, budget=1.025, trials=50) == {Status.FAIL: 50}
+    loaded = judge_simulated(LOADED, 1.05, budget=1.025, trials=50)
+    assert loaded[Status.PASS] <= 2
+    assert loaded[Status.FAIL] + loaded[Status.INCONCLUSIVE] >= 48
 
 
 def work(share: float) -> Callable[[], object]:
