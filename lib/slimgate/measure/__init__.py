@@ -17,7 +17,6 @@ from slimgate.measure.matches import Matches, match_images
 from slimgate.measure.metrics import METRICS, Metric, is_metric, metric_for
 from slimgate.measure.nms_time import CANDIDATE_SETS, NmsTime, measure_nms, stored_candidates
 from slimgate.measure.pairs import (
-    EXTENSION,
     Budget,
     PairResult,
     control,
@@ -33,6 +32,7 @@ from slimgate.measure.predict import (
     predict_protocols,
     warm_up,
 )
+from slimgate.measure.rounds import EXTENSION
 from slimgate.measure.stages import StageTimes, measure_stages, summarise_stages
 
 __all__ = [

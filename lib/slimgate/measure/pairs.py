@@ -18,24 +18,9 @@ from slimgate.measure.intervals import (
     require_rounds,
     simultaneous_confidence,
 )
+from slimgate.measure.rounds import Arm, Clock, Rounds, extend_rounds
 
-Arm = Callable[[], object]
-"""One call of what is timed."""
-
-Clock = Callable[[], int]
-"""Returns nanoseconds."""
-
-_SAMPLE_NS = 1_000_000
-_EXTENDED_NS = 12_000_000_000
-_WARM_UP_NS = 200_000_000
-_WARM_UP_CALLS = 3
 _WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
-
-EXTENSION = 8
-"""How many times the rounds there are after the one pre-declared extension.
-
-Fewer where they would take more than 12 s at the pace of the warm-up, but twice as many at least.
-"""
 
 LOOKS = 2
 """How often a result with a budget is looked at: after the first rounds, and after the extension."""
@@ -146,37 +131,34 @@ def measure_pairs(
             were extended, among so many comparisons.
     """
     refuse_workers()
-    looks = 1 if budget is None else LOOKS
-    require_rounds(rounds, simultaneous_confidence(confidence, looks=looks))
     if budget is not None:
-        surest = simultaneous_confidence(confidence, comparisons=budget.comparisons, looks=looks)
+        surest = simultaneous_confidence(confidence, comparisons=budget.comparisons, looks=LOOKS)
         require_rounds(2 * rounds, surest)
-    fastest = (_warm_up(arm_a, clock), _warm_up(arm_b, clock))
-    calls = _calls_per_sample(*fastest)
-    pace_ns = calls[0] * fastest[0] + calls[1] * fastest[1] + round(2e9 * settle_s)
-    seconds_a: list[float] = []
-    seconds_b: list[float] = []
+    require_rounds(rounds, simultaneous_confidence(confidence, looks=1 if budget is None else LOOKS))
+    arms = Rounds(arm_a, arm_b, settle_s=settle_s, clock=clock)
+    return _look(arms, rounds, confidence, None if budget is None else budget.is_open)
+
+
+def _look(
+    arms: Rounds, rounds: int, confidence: float, is_open: Callable[[PairResult], bool] | None
+) -> PairResult:
+    """Take the rounds and look at them; once more after the extension if the question is open then."""
+    looks = 1 if is_open is None else LOOKS
     result = None
-    for planned in (rounds, extend_rounds(rounds, pace_ns))[:looks]:
-        for index in range(len(seconds_a), planned):
-            if index % 2 == 0:
-                seconds_a.append(_time(arm_a, calls[0], clock, settle_s))
-                seconds_b.append(_time(arm_b, calls[1], clock, settle_s))
-            else:
-                seconds_b.append(_time(arm_b, calls[1], clock, settle_s))
-                seconds_a.append(_time(arm_a, calls[0], clock, settle_s))
+    for planned in (rounds, extend_rounds(rounds, arms.pace_ns))[:looks]:
+        arms.take(planned)
         result = summarise_pairs(
-            seconds_a, seconds_b, calls=calls, confidence=confidence, looks=looks, extended=planned > rounds
+            arms.seconds_a,
+            arms.seconds_b,
+            calls=arms.calls,
+            confidence=confidence,
+            looks=looks,
+            extended=planned > rounds,
         )
-        if budget is None or not budget.is_open(result):
+        if is_open is None or not is_open(result):
             break
     assert result is not None
     return result
-
-
-def extend_rounds(rounds: int, pace_ns: int) -> int:
-    """Return how many rounds there are after the extension, at so many nanoseconds a round."""
-    return max(2 * rounds, min(EXTENSION * rounds, _EXTENDED_NS // pace_ns))
 
 
 def summarise_pairs(
@@ -225,16 +207,33 @@ def control(
     arm: Arm,
     *,
     rounds: int = 20,
+    within: float | None = None,
     confidence: float = CONFIDENCE,
     settle_s: float = 0.0,
     clock: Clock = time.perf_counter_ns,
 ) -> PairResult:
     """Return an arm measured against itself: what this machine calls a difference when there is none.
 
+    Args:
+        arm: one call.
+        rounds: pairs to measure.
+        within: ratio up to which the arm may seem slower or faster than itself. If it seems more so after the first
+            rounds they are extended once: few rounds can be off by chance.
+        confidence: of the interval.
+        settle_s: as for ``measure_pairs``.
+        clock: as for ``measure_pairs``.
+
     Raises:
         UsageError: as for ``measure_pairs``.
     """
-    return measure_pairs(arm, arm, rounds=rounds, confidence=confidence, settle_s=settle_s, clock=clock)
+    refuse_workers()
+    require_rounds(rounds, simultaneous_confidence(confidence, looks=1 if within is None else LOOKS))
+    arms = Rounds(arm, arm, settle_s=settle_s, clock=clock)
+
+    def is_off(result: PairResult) -> bool:
+        return within is not None and abs(math.log(result.ratio)) > math.log(within)
+
+    return _look(arms, rounds, confidence, None if within is None else is_off)
 
 
 def refuse_workers() -> None:
@@ -251,39 +250,3 @@ def refuse_workers() -> None:
             expected="one process: other workers on the same cores make every time meaningless",
             action="run the timing suites without -n",
         )
-
-
-def _warm_up(arm: Arm, clock: Clock) -> int:
-    """Run the arm until it is warm; return the nanoseconds of its fastest call."""
-    fastest = None
-    began = clock()
-    done = 0
-    while done < _WARM_UP_CALLS or (clock() - began < _WARM_UP_NS and done < 50):
-        before = clock()
-        arm()
-        spent = max(clock() - before, 1)
-        fastest = spent if fastest is None else min(fastest, spent)
-        done += 1
-    return fastest or 1
-
-
-def _calls_per_sample(fastest_a: int, fastest_b: int) -> tuple[int, int]:
-    """Return how many calls of each arm make a sample that the clock resolves well.
-
-    As many of both where they are nearly equally fast: delays are rare and long, so a sample of three calls has
-    another median than one of two, and two arms that differ in nothing else would seem to differ.
-    """
-    calls_a, calls_b = (max(1, -(-_SAMPLE_NS // fastest)) for fastest in (fastest_a, fastest_b))
-    if max(fastest_a, fastest_b) < 2 * min(fastest_a, fastest_b):
-        calls_a = calls_b = max(calls_a, calls_b)
-    return calls_a, calls_b
-
-
-def _time(arm: Arm, calls: int, clock: Clock, settle_s: float) -> float:
-    """Return seconds per call over ``calls`` calls, after a pause."""
-    if settle_s:
-        time.sleep(settle_s)
-    began = clock()
-    for _ in range(calls):
-        arm()
-    return max(clock() - began, 1) / calls / 1e9

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _SMALLEST_EFFECT = 1.05
 """A budget of "not slower" asks for no difference at all; 5 % is the smallest effect worth a verdict."""
 
+CONTROL_WITHIN = math.sqrt(_SMALLEST_EFFECT)
+"""Half of the smallest effect: no budget complains of a control that is nearer to 1 than this."""
+
 _SETTLE_S = 0.01
 """Longer than the worker threads of onnxruntime, OpenVINO and OpenMP spin after a call.
 
@@ -107,7 +110,9 @@ class _Pairs:
             self._prepared.open(work.spec, work.runtime, batch=batch) as runner_b,
         ):
             if key not in self._controls:
-                self._controls[key] = control(lambda: runner_a.run(images), rounds=rounds)
+                self._controls[key] = control(
+                    lambda: runner_a.run(images), rounds=rounds, within=CONTROL_WITHIN
+                )
             if work is reference:
                 result = self._controls[key]
             else:

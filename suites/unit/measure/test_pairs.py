@@ -8,7 +8,7 @@ import pytest
 from slimgate.errors import UsageError
 from slimgate.measure import EXTENSION, Budget, PairResult, control, measure_pairs, summarise_pairs
 from slimgate.measure.intervals import median_interval
-from slimgate.measure.pairs import extend_rounds
+from slimgate.measure.rounds import extend_rounds
 
 
 class FakeMachine:
@@ -136,6 +136,15 @@ def test_rounds_that_are_too_few_even_when_extended_are_refused() -> None:
     with pytest.raises(UsageError, match=r"rounds 14: too few for an exact 99.9999% interval") as caught:
         measure_pairs(arm, arm, rounds=7, budget=Budget(highest=1.1, comparisons=25_000), clock=machine.clock)
     assert "at least 21" in str(caught.value)
+
+
+def test_a_control_that_is_off_is_extended_once() -> None:
+    machine = FakeMachine(noise=0.3)
+    noisy = control(machine.arm("a", 10), rounds=8, within=1.0001, clock=machine.clock)
+    assert (noisy.rounds, noisy.extended, noisy.looks) == (8 * EXTENSION, True, 2)
+    machine = FakeMachine()
+    still = control(machine.arm("a", 10), rounds=8, within=1.0001, clock=machine.clock)
+    assert (still.rounds, still.extended, still.looks) == (8, False, 2)
 
 
 def test_nearly_equal_arms_have_as_many_calls_in_a_sample() -> None:
