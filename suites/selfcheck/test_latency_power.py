@@ -215,7 +215,8 @@ def test_a_block_measures_its_control_and_its_trials() -> None:
     settings = Settings(trials=1, rounds=9)
     block = plan_blocks(settings)[0]
     control, *trials = latency_power.measure_block(block, arm, settings)
-    assert (control.slowdown, len(control.seconds_a)) == (None, 9)
+    assert control.slowdown is None
+    assert len(control.seconds_a) in (9, 9 * EXTENSION)  # extended where this machine is busy
     assert [trial.slowdown for trial in trials] == list(block.slowdowns)
     for trial in trials:
         assert len(trial.seconds_a) == len(trial.seconds_b) == 9 * EXTENSION

@@ -81,6 +81,14 @@ class PairResult:
         """
         return _interval(self.log_ratios, self.confidence, comparisons, self.looks)
 
+    def off(self) -> float:
+        """Return how far the ratio is from 1, either way: the absolute value of its logarithm."""
+        return abs(math.log(self.ratio))
+
+    def most_off(self) -> float:
+        """Return how far from 1 the ratio may be, as far as the interval knows: as for ``off``."""
+        return max(abs(math.log(end)) for end in self.interval)
+
     def to_json(self) -> dict[str, Any]:
         """Return the result as a ``latency`` entry of a case record."""
         return {
@@ -218,7 +226,7 @@ def control(
         arm: one call.
         rounds: pairs to measure.
         within: ratio up to which the arm may seem slower or faster than itself. If it seems more so after the first
-            rounds they are extended once: few rounds can be off by chance.
+            rounds, or if that is not known to twice as much, they are extended once: few rounds can be off by chance.
         confidence: of the interval.
         settle_s: as for ``measure_pairs``.
         clock: as for ``measure_pairs``.
@@ -231,7 +239,8 @@ def control(
     arms = Rounds(arm, arm, settle_s=settle_s, clock=clock)
 
     def is_off(result: PairResult) -> bool:
-        return within is not None and abs(math.log(result.ratio)) > math.log(within)
+        assert within is not None
+        return result.off() > math.log(within) or result.most_off() > 2 * math.log(within)
 
     return _look(arms, rounds, confidence, None if within is None else is_off)
 

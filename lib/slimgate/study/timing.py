@@ -138,7 +138,7 @@ def control_complaint(control: PairResult, budget: float | None) -> str:
     """Return why the machine cannot judge a latency budget, or nothing.
 
     The A/A control times the baseline against itself. If it is off by more than half of what the budget asks
-    for, the machine itself is the larger effect.
+    for, the machine itself is the larger effect. If it is not even known to be within all of it, nobody can tell.
 
     Args:
         control: the A/A measurement.
@@ -147,13 +147,18 @@ def control_complaint(control: PairResult, budget: float | None) -> str:
     if budget is None:
         return ""
     asked = max(abs(math.log(budget)), math.log(_SMALLEST_EFFECT))
-    off = abs(math.log(control.ratio))
-    if off <= asked / 2:
-        return ""
-    return (
-        f"the A/A control is off by {math.expm1(off):.1%}, more than half of the {math.expm1(asked):.1%} that the "
-        f"budget {budget:g} asks for: this machine is too busy to judge"
-    )
+    if control.off() > asked / 2:
+        return (
+            f"the A/A control is off by {math.expm1(control.off()):.1%}, more than half of the "
+            f"{math.expm1(asked):.1%} that the budget {budget:g} asks for: this machine is too busy to judge"
+        )
+    if control.most_off() > asked:
+        low, high = control.interval
+        return (
+            f"the A/A control is known to lie between {low:.3f} and {high:.3f} only, and the budget {budget:g} asks "
+            f"for {math.expm1(asked):.1%}: this machine is too busy to judge"
+        )
+    return ""
 
 
 def _budget(floors: Floors, case: Case, metric: str) -> float | None:

@@ -147,6 +147,19 @@ def test_a_control_that_is_off_is_extended_once() -> None:
     assert (still.rounds, still.extended, still.looks) == (8, False, 2)
 
 
+def test_a_control_that_is_hardly_known_is_extended_too() -> None:
+    turns = iter([1.0, 1.5] * 1000)  # whatever is second in a round takes longer
+    machine = FakeMachine()
+
+    def restless() -> None:
+        machine.now += 1e7 * next(turns)
+
+    result = control(restless, rounds=8, within=1.02, clock=machine.clock)
+    assert result.off() == pytest.approx(0, abs=1e-9)
+    assert result.most_off() == pytest.approx(math.log(1.5))
+    assert result.extended
+
+
 def test_nearly_equal_arms_have_as_many_calls_in_a_sample() -> None:
     machine = FakeMachine()
     close = measure_pairs(machine.arm("a", 0.95), machine.arm("b", 1.05), rounds=6, clock=machine.clock)
