@@ -239,6 +239,9 @@ class Measurement:
         unit: ``fraction`` (0..1), ``bytes``, ``seconds``, ``ratio``, ``count`` or ``flops``.
         interval: confidence interval of ``value``, when measuring again gives another value (times).
         confidence: of the interval, such as 0.95.
+        simultaneous: the wider interval of ``value`` that holds in all ``comparisons`` of the run at once, with the
+            same confidence; None where a run makes no such promise.
+        comparisons: how many comparisons the run makes in all.
         samples: the raw samples behind the value (log ratios, seconds), when kept.
         provenance: fingerprints of what was measured: ``weights_sha256``, ``artifact_sha256``,
             ``dataset_sha256``, ``images``, ``calibration_sha256``, ``protocol``, ``versions``, ``git_commit``.
@@ -255,6 +258,8 @@ class Measurement:
     unit: str
     interval: tuple[float, float] | None = None
     confidence: float | None = None
+    simultaneous: tuple[float, float] | None = None
+    comparisons: int = 1
     samples: tuple[float, ...] = ()
     provenance: Mapping[str, Json] = field(default_factory=dict)
     device: str = "any"

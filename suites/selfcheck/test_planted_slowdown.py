@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,14 @@ from slimgate.errors import UsageError
 from slimgate.flow import Measurement, Status, Verdict
 from slimgate.gate import Judgement, judge
 from slimgate.gate.floors import floors_file_name
-from slimgate.measure import PairResult, device_key, measure_pairs
+from slimgate.measure import Budget, PairResult, device_key, measure_pairs
 
 from fixtures import goldens
 from fixtures.goldens import LATENCY_TOML, make_floor, make_measurement, make_record, make_run
 
 METRIC = "latency_ratio_b1"
 BUDGET = 1.15
+COMPARISONS = 60
 TRIALS = 100
 DEVICE = device_key()
 
@@ -64,10 +65,6 @@ QUIET = {"jitter": 0.02, "preempted": 0.01, "away_ms": 4.0}
 LOADED = {"jitter": 0.06, "preempted": 0.25, "away_ms": 8.0}
 
 
-def is_undecided(interval: Sequence[float]) -> bool:
-    return interval[0] <= BUDGET <= interval[1]
-
-
 def measurement_of(pairs: PairResult) -> Measurement:
     return make_measurement(
         METRIC,
@@ -75,28 +72,32 @@ def measurement_of(pairs: PairResult) -> Measurement:
         device=DEVICE,
         interval=pairs.interval,
         confidence=pairs.confidence,
+        simultaneous=pairs.simultaneous_interval(COMPARISONS),
+        comparisons=COMPARISONS,
         samples=pairs.log_ratios,
     )
 
 
-def judge_pairs(pairs: PairResult) -> Verdict:
+def judge_pairs(pairs: PairResult, budget: float = BUDGET) -> Verdict:
     healthy = make_record(make_measurement(METRIC, 1.0, device=DEVICE))
-    return judge(measurement_of(pairs), make_floor(METRIC, device=DEVICE, max=BUDGET), record=healthy)
+    return judge(measurement_of(pairs), make_floor(METRIC, device=DEVICE, max=budget), record=healthy)
 
 
-def judge_simulated(noise: dict[str, float], slowdown: float) -> Counter[Status]:
+def judge_simulated(
+    noise: dict[str, float], slowdown: float, *, budget: float = BUDGET, trials: int = TRIALS
+) -> Counter[Status]:
     """Return how often each verdict falls on an arm that takes ``slowdown`` times as long."""
     statuses: Counter[Status] = Counter()
-    for seed in range(TRIALS):
+    for seed in range(trials):
         machine = Machine(seed, **noise)
         pairs = measure_pairs(
             machine.arm(12),
             machine.arm(12 * slowdown),
             rounds=41,
-            extend_while=is_undecided,
+            budget=Budget(highest=budget, comparisons=COMPARISONS),
             clock=machine.clock,
         )
-        statuses[judge_pairs(pairs).status] += 1
+        statuses[judge_pairs(pairs, budget).status] += 1
     return statuses
 
 
@@ -112,6 +113,14 @@ def test_no_difference_is_green(noise: dict[str, float]) -> None:
 @pytest.mark.parametrize("noise", [QUIET, LOADED], ids=["quiet", "loaded"])
 def test_a_slowdown_of_three_is_always_found(noise: dict[str, float]) -> None:
     assert judge_simulated(noise, 3.0) == {Status.FAIL: TRIALS}
+
+
+@pytest.mark.timing
+def test_five_percent_are_found_on_a_quiet_machine_and_hardly_ever_pass_on_a_loaded_one() -> None:
+    assert judge_simulated(QUIET, 1.05, budget=1.025, trials=50) == {Status.FAIL: 50}
+    loaded = judge_simulated(LOADED, 1.05, budget=1.025, trials=50)
+    assert loaded[Status.PASS] <= 2
+    assert loaded[Status.FAIL] + loaded[Status.INCONCLUSIVE] >= 48
 
 
 def work(share: float) -> Callable[[], object]:
@@ -141,7 +150,7 @@ def busy_machine() -> Iterator[None]:
 @pytest.mark.timing
 @pytest.mark.usefixtures("busy_machine")
 def test_no_difference_is_never_called_a_slowdown_under_real_load() -> None:
-    pairs = measure_pairs(work(1), work(1), rounds=15, extend_while=is_undecided)
+    pairs = measure_pairs(work(1), work(1), rounds=9, budget=Budget(highest=BUDGET, comparisons=COMPARISONS))
     assert judge_pairs(pairs).status in (Status.PASS, Status.INCONCLUSIVE)
 
 
@@ -152,7 +161,9 @@ def test_a_slowdown_of_three_is_red_twice_in_a_row_and_never_a_baseline(tmp_path
     floors = LATENCY_TOML.replace(goldens.DEVICE, DEVICE).replace("max = 0.95", f"max = {BUDGET}")
     (golden / "floors" / floors_file_name("codes", DEVICE)).write_text(floors)
     for night in ("first", "second"):
-        pairs = measure_pairs(work(1), work(3), rounds=15, extend_while=is_undecided)
+        pairs = measure_pairs(
+            work(1), work(3), rounds=15, budget=Budget(highest=BUDGET, comparisons=COMPARISONS)
+        )
         verdict = judge_pairs(pairs)
         assert verdict.status.is_red, verdict.message
         assert f"max {BUDGET:.4f}" in verdict.message

@@ -33,10 +33,12 @@ def judge(
 ) -> Verdict:
     """Return what the gate says about a measurement.
 
-    A value with an interval passes or fails when the interval lies wholly on one side of the bound; else it
-    is INCONCLUSIVE. (Against a relative floor the value itself counts: its interval is not that of the
-    difference.) An accuracy has no such interval: on given images it is exact. How well its differences are known
-    is said in the message and changes no verdict. Whatever cannot be compared is INVALID.
+    A value with an interval passes when the interval lies wholly on the right side of the bound. It fails when the
+    interval that holds in all comparisons of the run at once lies wholly on the other: of sixty intervals at 95 %
+    three miss by chance, and one of them would cost a night. Else it is INCONCLUSIVE. (Against a relative floor the
+    value itself counts: its interval is not that of the difference.) An accuracy has no such interval: on given
+    images it is exact. How well its differences are known is said in the message and changes no verdict. Whatever
+    cannot be compared is INVALID.
 
     Args:
         measurement: what was measured.
@@ -91,6 +93,13 @@ def find_causes(measurement: Measurement) -> list[str]:
         return [f"measured {measurement.value:g}, outside 0..1: percent?"]
     if ends and not ends[0] <= measurement.value <= ends[1]:
         return [f"measured {measurement.value:g} outside its own interval {ends[0]:g} to {ends[1]:g}"]
+    wide = measurement.simultaneous
+    if wide is not None and not (ends and wide[0] <= ends[0] and ends[1] <= wide[1]):
+        shown = f"{ends[0]:g} to {ends[1]:g}" if ends else "none"
+        return [
+            f"the interval of all {measurement.comparisons} comparisons at once, {wide[0]:g} to {wide[1]:g}, "
+            f"does not hold that of this one alone, {shown}"
+        ]
     return []
 
 
@@ -162,11 +171,13 @@ def _limits_from_reference(floor: Floor, reference: Measurement) -> Limits:
 
 def _compare(measurement: Measurement, floor: Floor, limits: Limits) -> Status:
     low_end, high_end = measurement.value, measurement.value
+    surely_low, surely_high = low_end, high_end
     if measurement.interval is not None and floor.relative_to is None:
         low_end, high_end = measurement.interval
+        surely_low, surely_high = measurement.simultaneous or measurement.interval
     low = -math.inf if limits.low is None else limits.low
     high = math.inf if limits.high is None else limits.high
-    if high_end < low or low_end > high:
+    if surely_high < low or surely_low > high:
         return Status.FAIL
     if low_end < low or high_end > high:
         return Status.INCONCLUSIVE

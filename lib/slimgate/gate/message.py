@@ -44,7 +44,7 @@ def compose_message(
             _line("stale", f"better than the floor by more than its slack {floor.slack:g}: tighten it")
         )
     if status is Status.INCONCLUSIVE:
-        lines.append(_line("cause", "the interval straddles the bound: it is not shown to hold"))
+        lines.append(_line("cause", _describe_doubt(measurement, limits)))
     lines.append(_line("golden", f"{floor.where} ({floor.date}: {floor.reason})"))
     if record is not None:
         lines.append(_line("record", _describe_record(record)))
@@ -77,8 +77,23 @@ def _describe_measured(measurement: Measurement) -> str:
     if measurement.interval is not None:
         low, high = (show_number(end, measurement.unit) for end in measurement.interval)
         confidence = f", {measurement.confidence:.0%} confidence" if measurement.confidence else ""
-        text += f" (interval {low} to {high}{confidence})"
+        text += f" (interval {low} to {high}{confidence}"
+        if measurement.simultaneous is not None and measurement.comparisons > 1:
+            low, high = (show_number(end, measurement.unit) for end in measurement.simultaneous)
+            text += f"; {low} to {high} in all {measurement.comparisons} comparisons at once"
+        text += ")"
     return text if measurement.device == "any" else f"{text} on {measurement.device}"
+
+
+def _describe_doubt(measurement: Measurement, limits: tuple[float | None, float | None]) -> str:
+    low_end, high_end = measurement.interval or (measurement.value, measurement.value)
+    low, high = limits
+    if (low is not None and high_end < low) or (high is not None and low_end > high):
+        return (
+            f"beyond the bound, but not surely enough for a FAIL: of {measurement.comparisons} comparisons "
+            "some seem to be by chance"
+        )
+    return "the interval straddles the bound: it is not shown to hold"
 
 
 def _describe_floor(floor: Floor, limits: tuple[float | None, float | None]) -> str:

@@ -196,6 +196,9 @@ def _measurement_to_json(measurement: Measurement, shared: Mapping[str, Json]) -
     if measurement.interval is not None:
         value["interval"] = [_number_to_json(end) for end in measurement.interval]
         value["confidence"] = measurement.confidence
+    if measurement.simultaneous is not None:
+        value["simultaneous"] = [_number_to_json(end) for end in measurement.simultaneous]
+        value["comparisons"] = measurement.comparisons
     if measurement.samples:
         value["samples"] = [_number_to_json(sample) for sample in measurement.samples]
     if measurement.differences:
@@ -208,7 +211,7 @@ def _measurement_to_json(measurement: Measurement, shared: Mapping[str, Json]) -
 
 
 def _measurement_from_json(value: Mapping[str, Json], case: Case, shared: Mapping[str, Json]) -> Measurement:
-    interval = value.get("interval")
+    interval, simultaneous = value.get("interval"), value.get("simultaneous")
     number = _number_from_json(value["value"])
     return Measurement(
         case=case,
@@ -217,6 +220,8 @@ def _measurement_from_json(value: Mapping[str, Json], case: Case, shared: Mappin
         unit=value["unit"],
         interval=None if interval is None else (float(interval[0]), float(interval[1])),
         confidence=value.get("confidence"),
+        simultaneous=None if simultaneous is None else (float(simultaneous[0]), float(simultaneous[1])),
+        comparisons=int(value.get("comparisons", 1)),
         samples=tuple(float(sample) for sample in value.get("samples", ())),
         provenance={**shared, **value.get("provenance", {})},
         device=value["device"],

@@ -16,7 +16,14 @@ from slimgate.measure.match_file import read_matches, write_matches
 from slimgate.measure.matches import Matches, match_images
 from slimgate.measure.metrics import METRICS, Metric, is_metric, metric_for
 from slimgate.measure.nms_time import CANDIDATE_SETS, NmsTime, measure_nms, stored_candidates
-from slimgate.measure.pairs import PairResult, control, measure_pairs, refuse_workers
+from slimgate.measure.pairs import (
+    Budget,
+    PairResult,
+    control,
+    measure_pairs,
+    refuse_workers,
+    summarise_pairs,
+)
 from slimgate.measure.parity import OutputParity, ScoreShift, compare_predictions, score_shift
 from slimgate.measure.predict import (
     Prediction,
@@ -25,13 +32,16 @@ from slimgate.measure.predict import (
     predict_protocols,
     warm_up,
 )
+from slimgate.measure.rounds import EXTENSION
 from slimgate.measure.stages import StageTimes, measure_stages, summarise_stages
 
 __all__ = [
     "CANDIDATE_SETS",
     "COCO_NUMBERS",
     "CONFIDENCES",
+    "EXTENSION",
     "METRICS",
+    "Budget",
     "ClassCounts",
     "CocoResult",
     "ConfidenceCurves",
@@ -72,6 +82,7 @@ __all__ = [
     "resample_metrics",
     "score_shift",
     "stored_candidates",
+    "summarise_pairs",
     "summarise_stages",
     "warm_up",
     "write_matches",

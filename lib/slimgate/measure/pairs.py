@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from slimgate.errors import UsageError
+from slimgate.measure.intervals import (
+    CONFIDENCE,
+    median_interval,
+    require_rounds,
+    simultaneous_confidence,
+)
+from slimgate.measure.rounds import Arm, Clock, Rounds, extend_rounds
 
-Arm = Callable[[], object]
-"""One call of what is timed."""
-
-Clock = Callable[[], int]
-"""Returns nanoseconds."""
-
-CONFIDENCE = 0.95
-_SAMPLE_NS = 3_000_000
-_WARM_UP_NS = 200_000_000
-_WARM_UP_CALLS = 3
 _WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
+
+LOOKS = 2
+"""How often a result with a budget is looked at: after the first rounds, and after the extension."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a ratio is held against, declared before anything is measured.
+
+    Attributes:
+        highest: the highest ratio that passes.
+        comparisons: how many comparisons the run makes in all. The more there are, the surer one must be to fail.
+    """
+
+    highest: float
+    comparisons: int = 1
+
+    def is_open(self, result: PairResult) -> bool:
+        """Return whether a result is neither shown to pass nor, among so many comparisons, shown to fail."""
+        passes = result.interval[1] <= self.highest
+        fails = result.simultaneous_interval(self.comparisons)[0] > self.highest
+        return not (passes or fails)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +52,7 @@ class PairResult:
     Attributes:
         ratio: median over rounds of seconds(B) / seconds(A); below 1, B is faster.
         interval: exact confidence interval of ``ratio``.
-        confidence: of the interval.
+        confidence: of the interval; of both intervals together where there were two looks.
         rounds: how many A/B pairs were measured, an extension included.
         calls: calls per sample, of A and of B: short calls are summed until the clock's grain does not
         matter.
@@ -40,6 +60,7 @@ class PairResult:
         seconds_a: seconds per call of A in every round.
         seconds_b: seconds per call of B in every round.
         extended: whether the one pre-declared extension was used.
+        looks: how many looks were declared: two where an extension could have been used.
     """
 
     ratio: float
@@ -51,6 +72,22 @@ class PairResult:
     seconds_a: tuple[float, ...]
     seconds_b: tuple[float, ...]
     extended: bool
+    looks: int = 1
+
+    def simultaneous_interval(self, comparisons: int) -> tuple[float, float]:
+        """Return the interval that holds in all of so many comparisons at once, with ``confidence``.
+
+        0 to infinity where the rounds are too few for that.
+        """
+        return _interval(self.log_ratios, self.confidence, comparisons, self.looks)
+
+    def off(self) -> float:
+        """Return how far the ratio is from 1, either way: the absolute value of its logarithm."""
+        return abs(math.log(self.ratio))
+
+    def most_off(self) -> float:
+        """Return how far from 1 the ratio may be, as far as the interval knows: as for ``off``."""
+        return max(abs(math.log(end)) for end in self.interval)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as a ``latency`` entry of a case record."""
@@ -61,6 +98,7 @@ class PairResult:
             "rounds": self.rounds,
             "calls": list(self.calls),
             "extended": self.extended,
+            "looks": self.looks,
             "median_s": float(np.median(self.seconds_b)),
             "baseline_median_s": float(np.median(self.seconds_a)),
             "log_ratios": list(self.log_ratios),
@@ -74,7 +112,7 @@ def measure_pairs(
     arm_b: Arm,
     *,
     rounds: int = 20,
-    extend_while: Callable[[tuple[float, float]], bool] | None = None,
+    budget: Budget | None = None,
     confidence: float = CONFIDENCE,
     settle_s: float = 0.0,
     clock: Clock = time.perf_counter_ns,
@@ -89,75 +127,122 @@ def measure_pairs(
         arm_a: the baseline, one call.
         arm_b: what is judged, one call.
         rounds: pairs to measure.
-        extend_while: given the interval of the ratio, whether it is undecided; then the rounds are doubled,
-        once.
+        budget: what the ratio is held against. While that is open after the first rounds they are extended, once,
+            to ``EXTENSION`` times as many; the confidence is shared out over the two looks.
         confidence: of the interval.
         settle_s: pause before every sample. Worker threads of one runtime go on spinning for some milliseconds
             after a call, on the cores that the other arm is timed on.
         clock: returns nanoseconds; replaced in tests.
 
     Raises:
-        UsageError: under pytest-xdist, or with too few rounds for an interval at this confidence.
+        UsageError: under pytest-xdist, or with too few rounds for an interval at this confidence, or, once they
+            were extended, among so many comparisons.
     """
     refuse_workers()
-    require_rounds(rounds, confidence)
-    calls = (_warm_up(arm_a, clock), _warm_up(arm_b, clock))
-    seconds_a: list[float] = []
-    seconds_b: list[float] = []
-    extended = False
-    planned = rounds
-    while True:
-        for index in range(len(seconds_a), planned):
-            if index % 2 == 0:
-                seconds_a.append(_time(arm_a, calls[0], clock, settle_s))
-                seconds_b.append(_time(arm_b, calls[1], clock, settle_s))
-            else:
-                seconds_b.append(_time(arm_b, calls[1], clock, settle_s))
-                seconds_a.append(_time(arm_a, calls[0], clock, settle_s))
-        log_ratios = np.log(seconds_b) - np.log(seconds_a)
-        low, high = median_interval(log_ratios, confidence)
-        interval = float(np.exp(low)), float(np.exp(high))
-        if extended or extend_while is None or not extend_while(interval):
+    if budget is not None:
+        surest = simultaneous_confidence(confidence, comparisons=budget.comparisons, looks=LOOKS)
+        require_rounds(2 * rounds, surest)
+    require_rounds(rounds, simultaneous_confidence(confidence, looks=1 if budget is None else LOOKS))
+    arms = Rounds(arm_a, arm_b, settle_s=settle_s, clock=clock)
+    return _look(arms, rounds, confidence, None if budget is None else budget.is_open)
+
+
+def _look(
+    arms: Rounds, rounds: int, confidence: float, is_open: Callable[[PairResult], bool] | None
+) -> PairResult:
+    """Take the rounds and look at them; once more after the extension if the question is open then."""
+    looks = 1 if is_open is None else LOOKS
+    result = None
+    for planned in (rounds, extend_rounds(rounds, arms.pace_ns))[:looks]:
+        arms.take(planned)
+        result = summarise_pairs(
+            arms.seconds_a,
+            arms.seconds_b,
+            calls=arms.calls,
+            confidence=confidence,
+            looks=looks,
+            extended=planned > rounds,
+        )
+        if is_open is None or not is_open(result):
             break
-        extended, planned = True, 2 * rounds
+    assert result is not None
+    return result
+
+
+def summarise_pairs(
+    seconds_a: Sequence[float],
+    seconds_b: Sequence[float],
+    *,
+    calls: tuple[int, int],
+    confidence: float = CONFIDENCE,
+    looks: int = 1,
+    extended: bool = False,
+) -> PairResult:
+    """Return what the rounds of two arms say, one sample of each a round.
+
+    Args:
+        seconds_a: seconds per call of arm A in every round.
+        seconds_b: the same of arm B.
+        calls: calls per sample.
+        confidence: of the interval.
+        looks: how many looks were declared.
+        extended: whether this is the look after the extension.
+    """
+    log_ratios = tuple((np.log(seconds_b) - np.log(seconds_a)).tolist())
     return PairResult(
         ratio=float(np.exp(np.median(log_ratios))),
-        interval=interval,
+        interval=_interval(log_ratios, confidence, 1, looks),
         confidence=confidence,
-        rounds=len(seconds_a),
+        rounds=len(log_ratios),
         calls=calls,
-        log_ratios=tuple(log_ratios.tolist()),
+        log_ratios=log_ratios,
         seconds_a=tuple(seconds_a),
         seconds_b=tuple(seconds_b),
         extended=extended,
+        looks=looks,
     )
+
+
+def _interval(
+    log_ratios: Sequence[float], confidence: float, comparisons: int, looks: int
+) -> tuple[float, float]:
+    needed = simultaneous_confidence(confidence, comparisons=comparisons, looks=looks)
+    low, high = median_interval(log_ratios, needed)
+    return math.exp(low), math.exp(high)
 
 
 def control(
     arm: Arm,
     *,
     rounds: int = 20,
+    within: float | None = None,
     confidence: float = CONFIDENCE,
     settle_s: float = 0.0,
     clock: Clock = time.perf_counter_ns,
 ) -> PairResult:
     """Return an arm measured against itself: what this machine calls a difference when there is none.
 
+    Args:
+        arm: one call.
+        rounds: pairs to measure.
+        within: ratio up to which the arm may seem slower or faster than itself. If it seems more so after the first
+            rounds, or if that is not known to twice as much, they are extended once: few rounds can be off by chance.
+        confidence: of the interval.
+        settle_s: as for ``measure_pairs``.
+        clock: as for ``measure_pairs``.
+
     Raises:
         UsageError: as for ``measure_pairs``.
     """
-    return measure_pairs(arm, arm, rounds=rounds, confidence=confidence, settle_s=settle_s, clock=clock)
+    refuse_workers()
+    require_rounds(rounds, simultaneous_confidence(confidence, looks=1 if within is None else LOOKS))
+    arms = Rounds(arm, arm, settle_s=settle_s, clock=clock)
 
+    def is_off(result: PairResult) -> bool:
+        assert within is not None
+        return result.off() > math.log(within) or result.most_off() > 2 * math.log(within)
 
-def median_interval(values: Any, confidence: float) -> tuple[float, float]:
-    """Return the exact (distribution-free) confidence interval of the median of ``values`` ``(n,)``.
-
-    Source: order statistics and the binomial distribution, Conover, Practical Nonparametric Statistics, 3.2.
-    """
-    from scipy import stats
-
-    interval = stats.quantile_test(values, q=0, p=0.5).confidence_interval(confidence_level=confidence)
-    return float(interval.low), float(interval.high)
+    return _look(arms, rounds, confidence, None if within is None else is_off)
 
 
 def refuse_workers() -> None:
@@ -174,45 +259,3 @@ def refuse_workers() -> None:
             expected="one process: other workers on the same cores make every time meaningless",
             action="run the timing suites without -n",
         )
-
-
-def require_rounds(rounds: int, confidence: float) -> None:
-    """Refuse fewer rounds than an exact interval of the median needs at this confidence.
-
-    Raises:
-        UsageError: even the interval from the smallest to the largest value covers the median less often.
-    """
-    needed = 2
-    while 1 - 0.5 ** (needed - 1) < confidence:
-        needed += 1
-    if rounds < needed:
-        raise UsageError(
-            f"rounds {rounds}",
-            found=f"too few for an exact {confidence:.0%} interval",
-            expected=f"at least {needed}",
-            action=f"measure {needed} rounds or more",
-        )
-
-
-def _warm_up(arm: Arm, clock: Clock) -> int:
-    """Run the arm until it is warm; return how many calls make a sample that the clock resolves well."""
-    fastest = None
-    began = clock()
-    done = 0
-    while done < _WARM_UP_CALLS or (clock() - began < _WARM_UP_NS and done < 50):
-        before = clock()
-        arm()
-        spent = max(clock() - before, 1)
-        fastest = spent if fastest is None else min(fastest, spent)
-        done += 1
-    return max(1, -(-_SAMPLE_NS // (fastest or 1)))
-
-
-def _time(arm: Arm, calls: int, clock: Clock, settle_s: float) -> float:
-    """Return seconds per call over ``calls`` calls, after a pause."""
-    if settle_s:
-        time.sleep(settle_s)
-    began = clock()
-    for _ in range(calls):
-        arm()
-    return max(clock() - began, 1) / calls / 1e9

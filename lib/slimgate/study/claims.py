@@ -7,6 +7,7 @@ from typing import Any
 
 from slimgate.flow import Artifact, Case, Precision
 from slimgate.gate import Claim
+from slimgate.study.multiplicity import read_simultaneous
 from slimgate.study.spec import Study
 from slimgate.study.work import CaseWork, name_same_in_float
 
@@ -91,6 +92,7 @@ def _faster(case: Case, what: str, batch: int, entry: Mapping[str, Any]) -> Clai
         batch=batch,
         ratio=entry["ratio"],
         interval=(entry["interval"][0], entry["interval"][1]),
+        simultaneous=read_simultaneous(entry)[0],
         control=(entry["control"]["interval"][0], entry["control"]["interval"][1]),
     )
 

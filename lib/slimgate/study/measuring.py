@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate.flow import Artifact, Case, Detector, Difference, Json, Measurement
 from slimgate.measure.metrics import metric_for, name_of_set
+from slimgate.study.multiplicity import read_simultaneous
 
 if TYPE_CHECKING:
     from slimgate.data import Dataset
@@ -164,6 +165,7 @@ def _latency(
     case: Case, metric: str, entry: Mapping[str, Any], provenance: Mapping[str, Json], device: str
 ) -> Measurement:
     why = entry.get("why_invalid", "")
+    simultaneous, comparisons = read_simultaneous(entry)
     return Measurement(
         case=case,
         metric=metric,
@@ -171,6 +173,8 @@ def _latency(
         unit="ratio",
         interval=(entry["interval"][0], entry["interval"][1]),
         confidence=entry["confidence"],
+        simultaneous=simultaneous,
+        comparisons=comparisons,
         samples=tuple(entry["log_ratios"]),
         provenance={**provenance, "baseline": entry["baseline"]},
         device=device,

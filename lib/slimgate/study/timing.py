@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from slimgate.errors import SlimgateError
 from slimgate.flow import Case, Json
+from slimgate.study.multiplicity import count_comparisons, simultaneous_entry
 from slimgate.study.prepare import Prepared
 from slimgate.study.work import CaseWork, find_reference, name_same_in_float
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _SMALLEST_EFFECT = 1.05
 """A budget of "not slower" asks for no difference at all; 5 % is the smallest effect worth a verdict."""
+
+CONTROL_WITHIN = math.sqrt(_SMALLEST_EFFECT)
+"""Half of the smallest effect: no budget complains of a control that is nearer to 1 than this."""
 
 _SETTLE_S = 0.01
 """Longer than the worker threads of onnxruntime, OpenVINO and OpenMP spin after a call.
@@ -85,16 +89,17 @@ class _Pairs:
         self._prepared = prepared
         self._images = images
         self._controls: dict[tuple[Case, int], PairResult] = {}
+        self._comparisons = count_comparisons(prepared.study)
 
     def measure(
         self, work: CaseWork, reference: CaseWork, batch: int, budget: float | None
     ) -> dict[str, Json]:
         """Return a ``latency`` entry.
 
-        The one extension is used while the interval holds the budget, or without one while it holds 1: whether a
-        variant pays is asked of every one.
+        The one extension is used while the budget is open, or without one while 1 is: whether a variant pays is asked
+        of every one.
         """
-        from slimgate.measure import control, measure_pairs
+        from slimgate.measure import Budget, control, measure_pairs
 
         study, images = self._prepared.study, self._images[batch]
         rounds = study.rounds if batch == 1 else study.rounds_batch32
@@ -105,7 +110,9 @@ class _Pairs:
             self._prepared.open(work.spec, work.runtime, batch=batch) as runner_b,
         ):
             if key not in self._controls:
-                self._controls[key] = control(lambda: runner_a.run(images), rounds=rounds)
+                self._controls[key] = control(
+                    lambda: runner_a.run(images), rounds=rounds, within=CONTROL_WITHIN
+                )
             if work is reference:
                 result = self._controls[key]
             else:
@@ -114,12 +121,13 @@ class _Pairs:
                     lambda: runner_b.run(images),
                     rounds=rounds,
                     settle_s=0.0 if work.runtime == reference.runtime else _SETTLE_S,
-                    extend_while=lambda interval: interval[0] <= asked <= interval[1],
+                    budget=Budget(highest=asked, comparisons=self._comparisons),
                 )
         against = self._controls[key]
         entry = {
             "baseline": str(reference.case),
             **result.to_json(),
+            "simultaneous": simultaneous_entry(result, self._comparisons),
             "control": {"ratio": against.ratio, "interval": list(against.interval)},
         }
         complaint = control_complaint(against, budget)
@@ -130,7 +138,7 @@ def control_complaint(control: PairResult, budget: float | None) -> str:
     """Return why the machine cannot judge a latency budget, or nothing.
 
     The A/A control times the baseline against itself. If it is off by more than half of what the budget asks
-    for, the machine itself is the larger effect.
+    for, the machine itself is the larger effect. If it is not even known to be within all of it, nobody can tell.
 
     Args:
         control: the A/A measurement.
@@ -139,13 +147,18 @@ def control_complaint(control: PairResult, budget: float | None) -> str:
     if budget is None:
         return ""
     asked = max(abs(math.log(budget)), math.log(_SMALLEST_EFFECT))
-    off = abs(math.log(control.ratio))
-    if off <= asked / 2:
-        return ""
-    return (
-        f"the A/A control is off by {math.expm1(off):.1%}, more than half of the {math.expm1(asked):.1%} that the "
-        f"budget {budget:g} asks for: this machine is too busy to judge"
-    )
+    if control.off() > asked / 2:
+        return (
+            f"the A/A control is off by {math.expm1(control.off()):.1%}, more than half of the "
+            f"{math.expm1(asked):.1%} that the budget {budget:g} asks for: this machine is too busy to judge"
+        )
+    if control.most_off() > asked:
+        low, high = control.interval
+        return (
+            f"the A/A control is known to lie between {low:.3f} and {high:.3f} only, and the budget {budget:g} asks "
+            f"for {math.expm1(asked):.1%}: this machine is too busy to judge"
+        )
+    return ""
 
 
 def _budget(floors: Floors, case: Case, metric: str) -> float | None:

@@ -62,6 +62,74 @@ def test_an_interval_counts_as_a_whole(interval: tuple[float, float], status: St
     assert judge_value(middle, floor, interval=interval, confidence=0.95) is status
 
 
+@pytest.mark.parametrize(
+    ("interval", "simultaneous", "status"),
+    [
+        # It passes by its own interval, however many others there are.
+        ((0.90, 0.99), (0.80, 1.20), Status.PASS),
+        # It fails when the interval that holds in all comparisons at once lies beyond the bound.
+        ((1.03, 1.09), (1.01, 1.12), Status.FAIL),
+        ((1.03, 1.09), (0.99, 1.12), Status.INCONCLUSIVE),
+        ((1.03, 1.09), (0.0, math.inf), Status.INCONCLUSIVE),
+        ((0.95, 1.05), (0.90, 1.10), Status.INCONCLUSIVE),
+    ],
+)
+def test_among_many_comparisons_only_what_is_surely_beyond_the_bound_fails(
+    interval: tuple[float, float], simultaneous: tuple[float, float], status: Status
+) -> None:
+    floor = make_floor("latency_ratio_b1", device=DEVICE, max=1.0)
+    now = make_measurement(
+        "latency_ratio_b1",
+        sum(interval) / 2,
+        device=DEVICE,
+        interval=interval,
+        confidence=0.95,
+        simultaneous=simultaneous,
+        comparisons=60,
+    )
+    assert judge(now, floor, record=make_record(now)).status is status
+
+
+def test_doubt_among_many_comparisons_says_so() -> None:
+    floor = make_floor("latency_ratio_b1", device=DEVICE, max=1.0)
+    now = make_measurement(
+        "latency_ratio_b1",
+        1.06,
+        device=DEVICE,
+        interval=(1.03, 1.09),
+        confidence=0.95,
+        simultaneous=(0.99, 1.12),
+        comparisons=60,
+    )
+    message = judge(now, floor, record=make_record(now)).message
+    assert (
+        "measured   1.0600 (interval 1.0300 to 1.0900, 95% confidence; "
+        "0.9900 to 1.1200 in all 60 comparisons at once)"
+    ) in message
+    assert (
+        "cause      beyond the bound, but not surely enough for a FAIL: of 60 comparisons some seem to be by chance"
+    ) in message
+
+
+@pytest.mark.parametrize(
+    ("interval", "shown"), [((0.8, 0.9), "0.8 to 0.9"), ((0.75, 0.95), "0.75 to 0.95"), (None, "none")]
+)
+def test_an_interval_of_all_that_is_narrower_than_its_own_is_invalid(
+    interval: tuple[float, float] | None, shown: str
+) -> None:
+    floor = make_floor("latency_ratio_b1", device=DEVICE, max=1.0)
+    simultaneous = (0.82, 0.95)
+    now = make_measurement(
+        "latency_ratio_b1", 0.85, device=DEVICE, interval=interval, simultaneous=simultaneous, comparisons=60
+    )
+    verdict = judge(now, floor, record=make_record(now))
+    assert verdict.status is Status.INVALID
+    assert (
+        "the interval of all 60 comparisons at once, 0.82 to 0.95, does not hold that of this one alone, "
+        + shown
+    ) in verdict.message
+
+
 def test_a_value_outside_its_interval_is_invalid() -> None:
     floor = make_floor("latency_ratio_b1", device=DEVICE, max=1.0)
     measurement = make_measurement("latency_ratio_b1", 0.5, device=DEVICE, interval=(0.8, 0.9))

@@ -47,6 +47,19 @@ def test_faster_is_an_interval_wholly_below_one_and_below_the_control(interval, 
 
 
 @pytest.mark.parametrize(
+    ("interval", "simultaneous", "status"),
+    [
+        ((0.55, 0.65), (0.40, 1.10), Status.PASS),
+        ((1.01, 1.10), (0.99, 1.15), Status.INCONCLUSIVE),
+        ((1.05, 1.10), (1.00, 1.15), Status.FAIL),
+    ],
+)
+def test_not_faster_must_hold_in_all_comparisons_at_once(interval, simultaneous, status):
+    claim = dataclasses.replace(FASTER, ratio=sum(interval) / 2, interval=interval, simultaneous=simultaneous)
+    assert judge_claim(claim).status is status
+
+
+@pytest.mark.parametrize(
     ("ratio", "status"),
     [
         (0.51, Status.PASS),

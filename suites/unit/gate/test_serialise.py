@@ -31,7 +31,14 @@ MEASURED = (
     make_measurement(),
     make_measurement("size_bytes", 2_850_000, provenance={"images": None}),
     make_measurement(
-        "latency_ratio_b1", 0.6, device=DEVICE, interval=(0.5, 0.7), confidence=0.95, samples=(0.1, -0.2)
+        "latency_ratio_b1",
+        0.6,
+        device=DEVICE,
+        interval=(0.5, 0.7),
+        confidence=0.95,
+        simultaneous=(0.4, math.inf),
+        comparisons=60,
+        samples=(0.1, -0.2),
     ),
     make_measurement("map50_95", 0.9, FP32, valid=False, why_invalid="wrong provider"),
 )

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from scipy import stats
 from slimgate.errors import UsageError
-from slimgate.measure import control, measure_pairs
-from slimgate.measure.pairs import median_interval
+from slimgate.measure import EXTENSION, Budget, PairResult, control, measure_pairs, summarise_pairs
+from slimgate.measure.intervals import median_interval
+from slimgate.measure.rounds import extend_rounds
 
 
 class FakeMachine:
@@ -66,55 +67,109 @@ def test_steady_drift_falls_on_both_arms_alike() -> None:
 def test_short_calls_are_summed_to_a_sample_the_clock_resolves() -> None:
     machine = FakeMachine()
     result = measure_pairs(machine.arm("a", 0.1), machine.arm("b", 0.5), rounds=6, clock=machine.clock)
-    assert result.calls == (30, 6)
+    assert result.calls == (10, 2)
     assert result.ratio == pytest.approx(5.0)
     assert result.seconds_a == pytest.approx([0.0001] * 6)
 
 
-def test_undecided_interval_is_extended_once_and_only_once() -> None:
+def test_open_budget_is_extended_once_and_only_once() -> None:
     machine = FakeMachine(noise=0.3)
-    asked: list[tuple[float, float]] = []
-
-    def undecided(interval: tuple[float, float]) -> bool:
-        asked.append(interval)
-        return True
-
-    result = measure_pairs(
-        machine.arm("a", 10), machine.arm("b", 10), rounds=8, extend_while=undecided, clock=machine.clock
-    )
-    assert (len(asked), result.rounds, result.extended) == (1, 16, True)
-    decided = measure_pairs(
+    open_one = measure_pairs(
         machine.arm("a", 10),
         machine.arm("b", 10),
         rounds=8,
-        extend_while=lambda _: False,
+        budget=Budget(highest=1.0),
         clock=machine.clock,
     )
-    assert (decided.rounds, decided.extended) == (8, False)
+    assert (open_one.rounds, open_one.extended, open_one.looks) == (8 * EXTENSION, True, 2)
+    machine = FakeMachine()
+    for highest in (0.9, 1.1):
+        decided = measure_pairs(
+            machine.arm("a", 10),
+            machine.arm("b", 10),
+            rounds=16,
+            budget=Budget(highest=highest, comparisons=60),
+            clock=machine.clock,
+        )
+        assert (decided.rounds, decided.extended) == (16, False)
 
 
-def binomial_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Return order statistics whose coverage of the median is at least ``confidence``, by the binomial's tails."""
-    ordered = np.sort(values)
-    lower = int(stats.binom.ppf((1 - confidence) / 2, len(values), 0.5))
-    return float(ordered[lower - 1]), float(ordered[len(values) - lower])
+def test_two_looks_share_the_confidence() -> None:
+    machine = FakeMachine(noise=0.3)
+    arms = machine.arm("a", 10), machine.arm("b", 10)
+    alone = measure_pairs(*arms, rounds=20, clock=machine.clock)
+    assert alone.interval == pytest.approx(np.exp(median_interval(alone.log_ratios, 0.95)))
+    budget = Budget(highest=1.0, comparisons=10)
+    twice = measure_pairs(*arms, rounds=20, budget=budget, clock=machine.clock)
+    assert twice.interval == pytest.approx(np.exp(median_interval(twice.log_ratios, 0.975)))
+    assert twice.simultaneous_interval(10) == pytest.approx(np.exp(median_interval(twice.log_ratios, 0.9975)))
+    assert (twice.confidence, twice.to_json()["looks"]) == (0.95, 2)
 
 
-@pytest.mark.parametrize("count", [6, 11, 20, 40, 101])
-def test_interval_is_the_binomials_order_statistics(count: int) -> None:
-    values = np.random.default_rng(count).standard_normal(count)
-    assert median_interval(values, 0.95) == binomial_interval(values, 0.95)
+def result_of(log_ratios: Sequence[float]) -> PairResult:
+    seconds_a = [0.01] * len(log_ratios)
+    return summarise_pairs(seconds_a, [0.01 * math.exp(one) for one in log_ratios], calls=(1, 1), looks=2)
 
 
-def test_interval_covers_the_true_median_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(3)
-    covered = 0
-    trials = 600
-    for _ in range(trials):
-        # A skewed distribution with median 0: what timings look like.
-        low, high = median_interval(np.exp(rng.standard_normal(15)) - 1, 0.95)
-        covered += low <= 0 <= high
-    assert covered / trials >= 0.94
+def test_a_budget_is_open_until_it_is_shown_to_hold_or_surely_broken() -> None:
+    result = result_of(np.linspace(0.01, 0.05, 41))
+    low, high = result.interval
+    sure = result.simultaneous_interval(60)[0]
+    assert sure < low
+    assert not Budget(highest=high).is_open(result)
+    assert Budget(highest=high - 1e-6).is_open(result)
+    assert not Budget(highest=low - 1e-6).is_open(result)
+    assert Budget(highest=low - 1e-6, comparisons=60).is_open(result)
+    assert not Budget(highest=sure - 1e-6, comparisons=60).is_open(result)
+
+
+def test_too_few_rounds_for_all_comparisons_at_once_fail_nothing() -> None:
+    slow = result_of([1.0] * 9)
+    assert slow.interval == pytest.approx((math.e, math.e))
+    assert slow.simultaneous_interval(60) == (0.0, math.inf)
+    assert Budget(highest=1.1, comparisons=60).is_open(slow)
+
+
+def test_rounds_that_are_too_few_even_when_extended_are_refused() -> None:
+    machine = FakeMachine()
+    arm = machine.arm("a", 10)
+    with pytest.raises(UsageError, match=r"rounds 14: too few for an exact 99.9999% interval") as caught:
+        measure_pairs(arm, arm, rounds=7, budget=Budget(highest=1.1, comparisons=25_000), clock=machine.clock)
+    assert "at least 21" in str(caught.value)
+
+
+def test_a_control_that_is_off_is_extended_once() -> None:
+    machine = FakeMachine(noise=0.3)
+    noisy = control(machine.arm("a", 10), rounds=8, within=1.0001, clock=machine.clock)
+    assert (noisy.rounds, noisy.extended, noisy.looks) == (8 * EXTENSION, True, 2)
+    machine = FakeMachine()
+    still = control(machine.arm("a", 10), rounds=8, within=1.0001, clock=machine.clock)
+    assert (still.rounds, still.extended, still.looks) == (8, False, 2)
+
+
+def test_a_control_that_is_hardly_known_is_extended_too() -> None:
+    turns = iter([1.0, 1.5] * 1000)  # whatever is second in a round takes longer
+    machine = FakeMachine()
+
+    def restless() -> None:
+        machine.now += 1e7 * next(turns)
+
+    result = control(restless, rounds=8, within=1.02, clock=machine.clock)
+    assert result.off() == pytest.approx(0, abs=1e-9)
+    assert result.most_off() == pytest.approx(math.log(1.5))
+    assert result.extended
+
+
+def test_nearly_equal_arms_have_as_many_calls_in_a_sample() -> None:
+    machine = FakeMachine()
+    close = measure_pairs(machine.arm("a", 0.95), machine.arm("b", 1.05), rounds=6, clock=machine.clock)
+    assert close.calls == (2, 2)
+
+
+def test_the_extension_is_as_long_as_its_time_allows_and_doubles_at_least() -> None:
+    assert extend_rounds(41, 24_000_000) == 41 * EXTENSION
+    assert extend_rounds(41, 100_000_000) == 120
+    assert extend_rounds(15, 700_000_000) == 30
 
 
 def test_fewest_rounds_follow_from_the_confidence() -> None:
@@ -127,10 +182,6 @@ def test_fewest_rounds_follow_from_the_confidence() -> None:
         control(arm, rounds=5, clock=machine.clock)
     with pytest.raises(UsageError, match="expected: at least 8"):
         control(arm, rounds=7, confidence=0.99, clock=machine.clock)
-
-
-def test_interval_of_the_fewest_rounds_is_finite() -> None:
-    assert median_interval(np.arange(6.0), 0.95) == (0.0, 5.0)
 
 
 def test_timing_refuses_xdist(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -69,6 +70,20 @@ def test_a_complaint_of_the_control_makes_the_latency_invalid():
     assert found["latency_ratio_b1"].why_invalid == "too busy"
 
 
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"comparisons": 60, "interval": [0.3, 0.7]}, ((0.3, 0.7), 60)),
+        ({"comparisons": 60, "interval": None}, ((0.0, math.inf), 60)),
+        (None, (None, 1)),  # a record of before there was one
+    ],
+)
+def test_a_latency_carries_what_holds_in_all_comparisons_at_once(part, expected):
+    entry = {**RECORD["latency"]["batch1"], **({"simultaneous": part} if part else {})}
+    found = _by_metric({**RECORD, "latency": {"batch1": entry}})["latency_ratio_b1"]
+    assert (found.simultaneous, found.comparisons) == expected
+
+
 def _control(ratio: float) -> PairResult:
     return PairResult(
         ratio=ratio,
@@ -97,6 +112,22 @@ def _control(ratio: float) -> PairResult:
 )
 def test_the_control_may_be_off_by_half_of_what_the_budget_asks(ratio, budget, complains):
     assert bool(control_complaint(_control(ratio), budget)) is complains
+
+
+@pytest.mark.parametrize(
+    ("interval", "budget", "complaint"),
+    [
+        ((0.96, 1.04), 1.0, ""),
+        ((0.80, 1.20), 0.75, ""),
+        ((0.80, 1.20), None, ""),
+        ((0.96, 1.06), 1.0, "known to lie between 0.960 and 1.060 only, and the budget 1 asks for 5.0%"),
+        ((0.70, 1.01), 0.75, "known to lie between 0.700 and 1.010 only, and the budget 0.75 asks for 33.3%"),
+    ],
+)
+def test_a_control_that_knows_less_than_the_budget_asks_is_none(interval, budget, complaint):
+    found = control_complaint(dataclasses.replace(_control(1.0), interval=interval), budget)
+    assert complaint in found
+    assert bool(found) is bool(complaint)
 
 
 class _Runner:

@@ -123,6 +123,21 @@ def test_a_run_holds_every_case_with_its_numbers(project):
     assert not list(project.glob(".run-*"))
 
 
+@pytest.mark.timing
+def test_a_time_is_judged_among_all_comparisons_of_the_study_also_when_only_a_part_runs(project):
+    finished = _run(project, expression="int8 or fp32@onnxruntime", timing=True)
+    run = load_run(finished.directory)
+    entry = run.cases["tiny/int8@onnxruntime"]["latency"]["batch1"]
+    assert (entry["simultaneous"]["comparisons"], entry["looks"], entry["confidence"]) == (5, 2, 0.95)
+    (measured,) = [
+        one for one in run.measurements if (one.case.variant, one.metric) == ("int8", "latency_ratio_b1")
+    ]
+    assert measured.comparisons == 5
+    low, high = measured.simultaneous
+    assert low <= measured.interval[0] <= measured.value <= measured.interval[1] <= high
+    assert any(verdict.metric == "pays/int8_b1" for verdict in finished.judgement.verdicts)
+
+
 def test_same_weights_give_the_same_accuracy_in_two_runtimes(project):
     cases = load_run(_run(project, expression="fp32").directory).cases
     ours = cases["tiny/fp32@onnxruntime"]["accuracy"]["coco"]

@@ -1,0 +1,105 @@
+"""Rounds of two arms: A B, B A, ..., one sample of each a round, on one machine in one process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+Arm = Callable[[], object]
+"""One call of what is timed."""
+
+Clock = Callable[[], int]
+"""Returns nanoseconds."""
+
+_SAMPLE_NS = 1_000_000
+_EXTENDED_NS = 12_000_000_000
+_WARM_UP_NS = 200_000_000
+_WARM_UP_CALLS = 3
+
+EXTENSION = 8
+"""How many times the rounds there are after the one pre-declared extension.
+
+Fewer where they would take more than 12 s at the pace of the warm-up, but twice as many at least.
+"""
+
+
+class Rounds:
+    """The samples of two arms, taken alternately; both are warm before the first.
+
+    Args:
+        arm_a: the baseline, one call.
+        arm_b: what is judged, one call.
+        settle_s: pause before every sample.
+        clock: returns nanoseconds.
+
+    Attributes:
+        calls: calls per sample, of A and of B.
+        pace_ns: nanoseconds that a round takes at the pace of the fastest calls of the warm-up.
+        seconds_a: seconds per call of A in every round so far.
+        seconds_b: the same of B.
+    """
+
+    def __init__(self, arm_a: Arm, arm_b: Arm, *, settle_s: float, clock: Clock) -> None:
+        self._arm_a, self._arm_b, self._settle_s, self._clock = arm_a, arm_b, settle_s, clock
+        fastest = (_warm_up(arm_a, clock), _warm_up(arm_b, clock))
+        self.calls = _calls_per_sample(*fastest)
+        self.pace_ns = self.calls[0] * fastest[0] + self.calls[1] * fastest[1] + round(2e9 * settle_s)
+        self.seconds_a: list[float] = []
+        self.seconds_b: list[float] = []
+
+    def take(self, count: int) -> None:
+        """Take rounds until there are so many; which arm is first alternates."""
+        for index in range(len(self.seconds_a), count):
+            if index % 2 == 0:
+                self._sample_a()
+                self._sample_b()
+            else:
+                self._sample_b()
+                self._sample_a()
+
+    def _sample_a(self) -> None:
+        self.seconds_a.append(_time(self._arm_a, self.calls[0], self._clock, self._settle_s))
+
+    def _sample_b(self) -> None:
+        self.seconds_b.append(_time(self._arm_b, self.calls[1], self._clock, self._settle_s))
+
+
+def extend_rounds(rounds: int, pace_ns: int) -> int:
+    """Return how many rounds there are after the extension, at so many nanoseconds a round."""
+    return max(2 * rounds, min(EXTENSION * rounds, _EXTENDED_NS // pace_ns))
+
+
+def _warm_up(arm: Arm, clock: Clock) -> int:
+    """Run the arm until it is warm; return the nanoseconds of its fastest call."""
+    fastest = None
+    began = clock()
+    done = 0
+    while done < _WARM_UP_CALLS or (clock() - began < _WARM_UP_NS and done < 50):
+        before = clock()
+        arm()
+        spent = max(clock() - before, 1)
+        fastest = spent if fastest is None else min(fastest, spent)
+        done += 1
+    return fastest or 1
+
+
+def _calls_per_sample(fastest_a: int, fastest_b: int) -> tuple[int, int]:
+    """Return how many calls of each arm make a sample that the clock resolves well.
+
+    As many of both where they are nearly equally fast: delays are rare and long, so a sample of three calls has
+    another median than one of two, and two arms that differ in nothing else would seem to differ.
+    """
+    calls_a, calls_b = (max(1, -(-_SAMPLE_NS // fastest)) for fastest in (fastest_a, fastest_b))
+    if max(fastest_a, fastest_b) < 2 * min(fastest_a, fastest_b):
+        calls_a = calls_b = max(calls_a, calls_b)
+    return calls_a, calls_b
+
+
+def _time(arm: Arm, calls: int, clock: Clock, settle_s: float) -> float:
+    """Return seconds per call over ``calls`` calls, after a pause."""
+    if settle_s:
+        time.sleep(settle_s)
+    began = clock()
+    for _ in range(calls):
+        arm()
+    return max(clock() - began, 1) / calls / 1e9
