@@ -97,14 +97,16 @@ class _Pairs:
         """Return a ``latency`` entry.
 
         The one extension is used while the budget is open, or without one while 1 is: whether a variant pays is asked
-        of every one.
+        of every one but the original in another runtime and those that are here for another purpose.
         """
         from slimgate.measure import Budget, control, measure_pairs
 
         study, images = self._prepared.study, self._images[batch]
         rounds = study.rounds if batch == 1 else study.rounds_batch32
         key = (reference.case, batch)
-        asked = 1.0 if budget is None else budget
+        asked = budget
+        if asked is None and work.spec is not study.reference and not work.spec.no_gain:
+            asked = 1.0
         with (
             self._prepared.open(reference.spec, reference.runtime, batch=batch) as runner_a,
             self._prepared.open(work.spec, work.runtime, batch=batch) as runner_b,
@@ -121,7 +123,7 @@ class _Pairs:
                     lambda: runner_b.run(images),
                     rounds=rounds,
                     settle_s=0.0 if work.runtime == reference.runtime else _SETTLE_S,
-                    budget=Budget(highest=asked, comparisons=self._comparisons),
+                    budget=None if asked is None else Budget(highest=asked, comparisons=self._comparisons),
                 )
         against = self._controls[key]
         entry = {
