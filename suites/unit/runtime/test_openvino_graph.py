@@ -94,7 +94,7 @@ def test_an_int8_file_whose_convolutions_run_in_float_is_refused(artifacts, tmp_
         with pytest.raises(InputError, match="of the convolution MACs run in another precision") as caught:
             runner.executed_shares()
     assert "(int8 runs in fp32)" in str(caught.value)
-    assert "expected: what the file's graph says, float convolutions in fp32, within 1%" in str(caught.value)
+    assert "expected: INT8 where the file's graph says so, fp32 elsewhere, within 1%" in str(caught.value)
     assert "do not ship it under this precision's name" in str(caught.value)
 
 
