@@ -27,7 +27,7 @@ def peers_table(rows: Sequence[Row]) -> Table | None:
     runtimes = dict.fromkeys(row.case.runtime for row in rows if peer_of(row))
     if not runtimes:
         return None
-    listed = [row for runtime in runtimes for row in rows if _belongs(row, runtime)]
+    listed = [row for runtime in runtimes for row in _of_runtime(rows, runtime)]
     batches = batches_of(listed)
     columns = [
         Column(title="Case", numeric=False),
@@ -57,9 +57,11 @@ def peer_of(row: Row) -> str:
     return str(steps[-1].get("settings", {}).get("peer", "")) if steps else ""
 
 
-def _belongs(row: Row, runtime: str) -> bool:
-    """Return whether a row is of a runtime, or of its bfloat16."""
-    return row.case.runtime in (runtime, f"{runtime}-bf16")
+def _of_runtime(rows: Sequence[Row], runtime: str) -> list[Row]:
+    """Return the first FP32 row of a runtime, its bfloat16 and its INT8, in the run's order."""
+    own = [row for row in rows if row.case.runtime in (runtime, f"{runtime}-bf16")]
+    plain = next((row for row in own if row.precision == "fp32"), None)
+    return [row for row in own if row is plain or row.precision in ("bf16", "int8")]
 
 
 def _line(row: Row, listed: Sequence[Row], batches: Sequence[int]) -> list[Cell]:
