@@ -200,10 +200,10 @@ class Builder:
         inputs = {
             "kind": "onnx-int8",
             "from": fp32.sha256,
-            "target": target,
+            # Another tool writes one file for every runtime.
+            **(_peer_inputs(settings.peer) if settings.peer else {"target": target}),
             "settings": settings.to_json(),
             "versions": _versions(),
-            **_peer_inputs(settings.peer),
         }
         return self.store.artifact({**inputs, **pictures.to_json()}, build_int8)
 
@@ -248,8 +248,6 @@ class Builder:
 
 def _peer_inputs(peer: str) -> dict[str, Json]:
     """Return what another tool's file depends on beside its images."""
-    if not peer:
-        return {}
     from slimgate.artifact.peer import peer_version
 
     return {"peer_version": peer_version(peer)}
