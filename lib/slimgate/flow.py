@@ -38,6 +38,8 @@ class Precision(enum.StrEnum):
 
     FP32 = "fp32"
     FP16 = "fp16"
+    BF16 = "bf16"
+    """A runtime's arithmetic on a float32 file: no file is written in it."""
     INT8 = "int8"
 
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from slimgate.cli import COMMANDS, build_parser
 from slimgate.study import load_study
+from slimgate.study.spec import BF16_RUNTIMES
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -117,7 +118,8 @@ def test_every_script_that_is_called_is_there(file: str, job: str, text: str) ->
 def test_the_minima_are_the_cases_that_there_are() -> None:
     """A case that vanishes from the study must not leave the nightly green with one case fewer."""
     codes, gpu = load_study("codes"), load_study("codes-gpu")
-    on_cpu = len(set(codes.cases) - codes.gpu_cases)
+    # Not every CPU has bfloat16, so those cases are not asked for.
+    on_cpu = len({case for case in codes.cases if case.runtime not in BF16_RUNTIMES} - codes.gpu_cases)
     texts = [text for _, _, text in SHELL if "--slimgate-min-cases cpu=" in text]
     assert [re.search(r"cpu=(\d+)", text)[1] for text in texts] == [str(on_cpu)] * 2  # type: ignore[index]
     assert parse(ROOT / ".github/workflows/nightly.yml")["env"]["GPU_CASES"] == str(len(gpu.gpu_cases))

@@ -15,7 +15,7 @@ from slimgate.artifact.fingerprint import hash_file
 from slimgate.artifact.graph import Graph, load_onnx
 from slimgate.artifact.load import read_card
 from slimgate.artifact.manifest import artifact_from_engine, manifest_json, manifest_path
-from slimgate.artifact.precision import convolution_precision
+from slimgate.artifact.precision import convolution_work
 from slimgate.artifact.profile import Profile, fixed_batch, profiles_from_batch
 from slimgate.artifact.semi_structured import OPERATION as SEMI_STRUCTURED
 from slimgate.artifact.timing_cache import attach_timing_cache, keep_timing_cache, read_timing_cache
@@ -89,7 +89,7 @@ def build_engine(
         "onnx_sha256": source.sha256,
         "weight_memory_bytes": _logged_bytes(log.since(start), "Total Weights Memory"),
         "activation_memory_bytes": _logged_bytes(log.since(start), "Total Activation Memory"),
-        "convolutions": _convolutions(source),
+        "convolutions": convolution_work(Graph(load_onnx(source.path))),
         "proof": "shares of the ONNX graph, which a strongly typed network keeps; running it needs a GPU",
         **keep_timing_cache(config, options),
         **({"nms": source.facts["nms"]} if "nms" in source.facts else {}),
@@ -169,18 +169,6 @@ def _config(trt: Any, builder: Any, network: Any, source: Artifact, profiles: tu
 
 def _is_semi_structured(source: Artifact) -> bool:
     return any(step.operation == SEMI_STRUCTURED for step in source.lineage)
-
-
-def _convolutions(source: Artifact) -> dict[str, Json]:
-    """Return what each convolution is in the graph: the engine's inspector is held against it on a GPU."""
-    graph = Graph(load_onnx(source.path))
-    return {
-        node.name: {
-            "macs": graph.multiply_accumulates(node),
-            "precision": convolution_precision(graph, node),
-        }
-        for node in graph.convolutions()
-    }
 
 
 def _step(facts: dict[str, Json], profiles: tuple[Profile, ...], options: EngineOptions) -> Step:

@@ -10,18 +10,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slimgate.errors import InputError, name_offenders
+from slimgate.artifact.executed import UNKNOWN, check_executed_shares, executed_shares
+from slimgate.errors import InputError
 from slimgate.flow import Json, Precision
-
-UNKNOWN = "unknown"
-"""The share of convolutions whose layer is not found, or does not say what it runs in."""
-
-LARGEST_DIFFERENCE = 0.01
-"""Of the MACs, how much an engine may run in another precision than its graph says."""
 
 _TYPES = (
     ("int8", Precision.INT8.value),
@@ -67,12 +61,7 @@ def shares_from_engine_information(
     Raises:
         InputError: it is no such JSON, or was not built with DETAILED verbosity.
     """
-    executed = executed_precisions(information, list(convolutions))
-    work: Counter[str] = Counter()
-    for name, entry in convolutions.items():
-        work[executed[name]] += int(entry["macs"])
-    total = sum(work.values())
-    return {name: work[name] / total for name in sorted(work)} if total else {}
+    return executed_shares(executed_precisions(information, list(convolutions)), convolutions)
 
 
 def executed_precisions(information: str, nodes: Sequence[str]) -> dict[str, str]:
@@ -107,19 +96,12 @@ def check_executed(
     Raises:
         InputError: more than 1 % of the MACs run in another precision than the graph says.
     """
-    executed = executed_precisions(information, list(convolutions))
-    wrong = [name for name, entry in convolutions.items() if executed[name] != entry["precision"]]
-    total = sum(int(entry["macs"]) for entry in convolutions.values())
-    share = sum(int(convolutions[name]["macs"]) for name in wrong) / total if total else 0.0
-    if share > LARGEST_DIFFERENCE:
-        shown = [f"{name} ({convolutions[name]['precision']} runs in {executed[name]})" for name in wrong]
-        raise InputError(
-            subject,
-            found=f"{share:.1%} of the convolution MACs run in another precision: {name_offenders(shown)}",
-            expected=f"what the graph says, within {LARGEST_DIFFERENCE:.0%}",
-            action="check the inspector's layers in the case record; do not ship it under this precision's name",
-        )
-    return shares_from_engine_information(information, convolutions)
+    return check_executed_shares(
+        subject,
+        executed_precisions(information, list(convolutions)),
+        convolutions,
+        action="check the inspector's layers in the case record; do not ship it under this precision's name",
+    )
 
 
 def _read_layers(information: str) -> list[Mapping[str, Any]]:

@@ -6,9 +6,23 @@ from collections import Counter
 from typing import Any
 
 from slimgate.artifact.graph import Graph
-from slimgate.flow import Precision
+from slimgate.flow import Json, Precision
 
 _EIGHT_BIT = ("INT8", "UINT8")
+
+
+def convolution_work(graph: Graph) -> dict[str, dict[str, Json]]:
+    """Return what each convolution is in the graph, by node name: its ``macs`` and its ``precision``.
+
+    What a runtime says that it executes is held against it: ``slimgate.artifact.executed``.
+    """
+    return {
+        node.name: {
+            "macs": graph.multiply_accumulates(node),
+            "precision": convolution_precision(graph, node),
+        }
+        for node in graph.convolutions()
+    }
 
 
 def precision_shares(graph: Graph) -> dict[str, float]:

@@ -77,6 +77,7 @@ def analyse_sensitivity(
     target: str,
     budget: float | None = None,
     score: Score | None = None,
+    score_groups: bool = False,
 ) -> QuantizationPlan:
     """Return the plan with its sensitivity measured, and with groups left in float until it keeps to a budget.
 
@@ -86,11 +87,12 @@ def analyse_sensitivity(
         probes: calibration images ``(1, 3, s, s)`` that the noise is measured on.
         target: whose INT8 is measured.
         budget: largest drop of the score that is accepted; None only measures.
-        score: runs a file on labelled training pictures; needed for a budget.
+        score: runs a file on labelled training pictures; needed for a budget and for scoring groups.
+        score_groups: whether each group alone is quantised and scored too; groups are then ranked by what they drop.
 
     Raises:
         UsageError: unknown target.
-        InputError: the plan is of another file, there are no images, or a budget without a score.
+        InputError: the plan is of another file, there are no images, or a budget or scored groups without a score.
     """
     if budget is not None and (score is None or not 0 <= budget < 1):
         raise InputError(
@@ -99,15 +101,31 @@ def analyse_sensitivity(
             expected="a drop of mAP from 0 to 1, such as 0.002, and labelled training pictures to measure it on",
             action="name pictures that are neither calibrated on nor evaluated",
         )
-    ranked = rank_groups(measure_groups(source, plan, probes, target=target))
-    if budget is None or score is None:
-        return dataclasses.replace(plan, sensitivity=Sensitivity(groups=ranked).to_json())
+    if score_groups and score is None:
+        raise InputError(
+            "scores of single groups",
+            found="no labelled pictures",
+            expected="labelled training pictures to measure mAP on",
+            action="name pictures that are neither calibrated on nor evaluated",
+        )
+    groups = measure_groups(source, plan, probes, target=target)
+    if score is None or not (score_groups or budget is not None):
+        return dataclasses.replace(plan, sensitivity=Sensitivity(groups=rank_groups(groups)).to_json())
     reference = score(source)
 
     def drop_with(floats: Sequence[Group]) -> float:
         with tempfile.TemporaryDirectory(prefix="slimgate-sensitivity-") as folder:
             tried = write_qdq(source, _without(plan, floats), Path(folder, "tried.onnx"), target=target)
             return reference - score(tried)
+
+    if score_groups:
+        groups = tuple(
+            dataclasses.replace(group, drop=drop_with([other for other in groups if other is not group]))
+            for group in groups
+        )
+    ranked = rank_groups(groups)
+    if budget is None:
+        return dataclasses.replace(plan, sensitivity=Sensitivity(groups=ranked, score=reference).to_json())
 
     returned, steps = return_groups(ranked, budget=budget, drop_with=drop_with)
     if len(returned) == len(ranked):

@@ -81,9 +81,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--precisions",
         nargs="+",
-        choices=("fp32", "fp16", "int8"),
+        choices=("fp32", "fp16", "bf16", "int8"),
         metavar="P",
-        help="fp32, fp16, int8; fp32 always comes along (default: fp32 and int8)",
+        help="fp32, fp16, bf16, int8; fp32 always comes along (default: fp32 and int8)",
     )
     parser.add_argument(
         "--imgsz", type=int, metavar="PX", help="side of the square input (default: the model's own)"
@@ -172,16 +172,21 @@ def check_inputs(args: argparse.Namespace, name: str) -> Draft:
 
 
 def runtimes_for(precision: Precision, names: Sequence[str]) -> list[str]:
-    """Return those of the named runtimes that can run a precision; a checkpoint runs in FP32 alone.
+    """Return those of the named runtimes that can run a precision.
+
+    A checkpoint runs in FP32 alone; BF16 is arithmetic of some runtimes, which then run nothing else in float.
 
     Raises:
         UsageError: there is no such runtime, or none of them can.
     """
     from slimgate.flow import Precision
     from slimgate.runtime import get_runtime
+    from slimgate.study.spec import BF16_RUNTIMES
 
     found = [get_runtime(name) for name in dict.fromkeys(names)]
     able = [one.name for one in found if precision is Precision.FP32 or set(one.formats) & {"onnx", "engine"}]
+    if precision is not Precision.INT8:
+        able = [name for name in able if (name in BF16_RUNTIMES) == (precision is Precision.BF16)]
     if not able:
         raise UsageError(
             f"--runtimes {' '.join(names)}",

@@ -36,13 +36,18 @@ def add_int8_options(parser: argparse.ArgumentParser) -> None:
         help="measure what INT8 costs each group of layers, and record it in the file",
     )
     options.add_argument(
+        "--score-groups",
+        action="store_true",
+        help="measure the mAP50-95 that each group alone costs as well, on the --labelled pictures",
+    )
+    options.add_argument(
         "--budget",
         type=float,
         metavar="DROP",
         help="largest drop of mAP50-95 to accept, such as 0.002: groups go back to float until it is kept",
     )
     options.add_argument(
-        "--labelled", metavar="DATA", help="labelled training pictures that the budget is measured on"
+        "--labelled", metavar="DATA", help="labelled training pictures that mAP is measured on"
     )
     options.add_argument(
         "--labelled-count",
@@ -63,7 +68,7 @@ def check_int8_options(args: argparse.Namespace) -> None:
     """Refuse options that do not go together.
 
     Raises:
-        UsageError: INT8 without calibration images, options of INT8 without it, or a budget without pictures.
+        UsageError: INT8 without calibration images, options of INT8 without it, or mAP without pictures.
     """
     from slimgate.errors import UsageError
 
@@ -71,6 +76,7 @@ def check_int8_options(args: argparse.Namespace) -> None:
         option
         for option, value in (
             ("--sensitivity", args.sensitivity),
+            ("--score-groups", args.score_groups),
             ("--budget", args.budget is not None),
             ("--labelled", args.labelled),
             ("--plan-out", args.plan_out),
@@ -93,11 +99,13 @@ def check_int8_options(args: argparse.Namespace) -> None:
             expected="--calib DATA: training images like those that will be seen",
             action="add --calib with a data.yaml, a COCO .json, or codes:calib",
         )
-    if (args.budget is None) != (args.labelled is None):
+    asked = [name for name in ("--budget", "--score-groups") if name in given]
+    if bool(asked) != (args.labelled is not None):
         raise UsageError(
-            "--budget" if args.labelled is None else "--labelled",
+            "--labelled" if not asked else asked[0],
             found="stands without the other one",
-            expected="--budget DROP and --labelled DATA: the drop is measured on labelled training pictures",
+            expected="--labelled DATA beside --budget DROP or --score-groups: mAP is measured on labelled training "
+            "pictures",
             action="give both, or neither",
         )
     if args.plan_out is not None and args.plan_out.exists() and not args.force:
@@ -125,7 +133,12 @@ def quantize(args: argparse.Namespace, fp32: Artifact, path: Path, *, target: st
 
     # Before hundreds of images are read.
     load_quantizable(fp32.path)
-    settings = QuantizationSettings(observer=args.observer, budget=args.budget, sensitivity=args.sensitivity)
+    settings = QuantizationSettings(
+        observer=args.observer,
+        budget=args.budget,
+        sensitivity=args.sensitivity,
+        score_groups=args.score_groups,
+    )
     evaluated = load_dataset(args.evaluated) if args.evaluated else None
     calibration = calibration_list(
         load_dataset(args.calib, count=args.calib_count), count=args.calib_count, evaluated=evaluated
@@ -143,7 +156,7 @@ def quantize(args: argparse.Namespace, fp32: Artifact, path: Path, *, target: st
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("calibrating", total=len(calibration.paths))
         plan = calibrate(fp32, pictures, settings, lambda done: bar.update(task, completed=done))
-        if settings.sensitivity or settings.budget is not None:
+        if settings.sensitivity or settings.needs_labels:
             bar.add_task("measuring what INT8 costs each group", total=None)
         artifact, plan = write_int8(fp32, plan, path, target=target, pictures=pictures, settings=settings)
     if args.plan_out is not None:

@@ -12,8 +12,8 @@ examples:
 
   slimgate report runs/codes-20260101-120000 --into README.md   fill the document's blocks from the records
 
---into fills what stands between <!-- slimgate:KIND STUDY --> and <!-- /slimgate -->; KIND is headline, table or
-picture (saved below docs/ beside the document).
+--into fills what stands between <!-- slimgate:KIND STUDY --> and <!-- /slimgate -->; KIND is headline, table, peers
+(INT8 beside other tools) or picture (saved below docs/ beside the document).
 
 Needs no model, no dataset and no GPU: everything is in the run directory. The same run gives the same bytes.
 

@@ -18,7 +18,7 @@ WHOLE_CASE = "case"
 PAYS = "pays/"
 """First part of the metric of a verdict on whether a variant pays, which has no floor and no measurement."""
 
-_SIZES = ("parameters", "nonzero_parameters", "size_ratio_same", "int8_share", "fp16_share")
+_SIZES = ("parameters", "nonzero_parameters", "size_ratio_same", "int8_share", "fp16_share", "bf16_share")
 
 
 def kind_of(metric: str) -> Kind:

@@ -52,6 +52,7 @@ _MEANINGS = (
     ("flops", "flops", False, "2 × multiply-accumulates at the image size, batch 1"),
     ("int8_share", "fraction", True, "share of convolution MACs that run in INT8"),
     ("fp16_share", "fraction", True, "share of convolution MACs that run in half precision"),
+    ("bf16_share", "fraction", True, "share of convolution MACs that run in bfloat16"),
     ("latency_ratio_b1", "ratio", False, "time per call against FP32 on the same machine, batch 1"),
     ("latency_ratio_b32", "ratio", False, "time per call against FP32 on the same machine, batch 32"),
     ("latency_ratio_same_b1", "ratio", False, "time per call against the same network in FP32, batch 1"),

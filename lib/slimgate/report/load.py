@@ -86,7 +86,15 @@ _CASE_SHAPE: dict[str, Any] = {
     "training": _TEXT,
     "controls": {_ANY: _TEXT},
     "widths": {_ANY: [_NUMBER, _NUMBER]},
-    "latency": {_ANY: {"baseline": _TEXT, "control": _PAIR, **_PAIR, _ANY: _ANYTHING}},
+    "latency": {
+        _ANY: {
+            "baseline": _TEXT,
+            "control": _PAIR,
+            **_PAIR,
+            "ours": {"baseline": _TEXT, **_PAIR, _ANY: _ANYTHING},
+            _ANY: _ANYTHING,
+        }
+    },
     "stages": _COUNTS,
     "parity": {"reference": _TEXT, _ANY: _NUMBER},
     "nms": {_ANY: {"candidates": _NUMBER, "kept": _NUMBER, "median_s": _NUMBER, "samples_s": [_NUMBER]}},

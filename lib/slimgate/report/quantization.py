@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slimgate.report.numbers import show_count, show_percent
+from slimgate.report.numbers import show_count, show_fraction, show_percent
 from slimgate.report.rows import Row
 from slimgate.report.table import Column, Table, number_cell, text_cell
 
 _FEW = 3
+_DROP = "on labelled training pictures, with this group alone in INT8; below 0 it gains"
 
 
 def quantization_table(rows: Sequence[Row]) -> Table | None:
@@ -56,12 +57,14 @@ def sensitivity_tables(rows: Sequence[Row]) -> list[Table]:
         if not found:
             continue
         returned = set(found["returned"])
+        scored = any(group.get("drop") is not None for group in found["groups"])
         tables.append(
             Table(
                 caption=f"{row.name}: {_summary(found)}",
                 columns=[
                     Column(title="Layers", numeric=False),
                     Column(title="SQNR, dB", hint="at the head's outputs, with this group alone in INT8"),
+                    *([Column(title="mAP50-95 lost", hint=_DROP)] if scored else []),
                     Column(title="MACs", hint="what its return to float costs"),
                     Column(title="Runs in", numeric=False),
                 ],
@@ -69,6 +72,7 @@ def sensitivity_tables(rows: Sequence[Row]) -> list[Table]:
                     [
                         text_cell(group["name"], below=f"{len(group['nodes'])} convolutions"),
                         number_cell(group.get("sqnr_db"), _show_db),
+                        *([number_cell(group.get("drop"), show_fraction)] if scored else []),
                         number_cell(group["macs"], show_count),
                         text_cell("float" if group["name"] in returned else "INT8"),
                     ]

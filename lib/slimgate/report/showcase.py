@@ -10,10 +10,11 @@ from slimgate.gate import RunFiles
 from slimgate.report.load import load_checked
 from slimgate.report.markdown import headline_markdown, table_markdown
 from slimgate.report.overview import main_table, summarise_run
+from slimgate.report.peers import peers_table
 from slimgate.report.rows import Row, list_rows
 from slimgate.report.write import replace_text
 
-KINDS = ("headline", "table", "picture")
+KINDS = ("headline", "table", "picture", "peers")
 _BLOCK = re.compile(r"(<!-- slimgate:(\w+) (\S+) -->\n).*?(<!-- /slimgate -->)", flags=re.DOTALL)
 _PICTURE_CASES = 5
 
@@ -71,7 +72,21 @@ def _render(kind: str, files: RunFiles, document: Path) -> str:
         return headline_markdown(summarise_run(files, rows))
     if kind == "table":
         return f"{table_markdown(main_table(rows))}\n\n{_origin(files)}"
+    if kind == "peers":
+        return _peers(files, rows)
     return _picture(files, rows, document)
+
+
+def _peers(files: RunFiles, rows: list[Row]) -> str:
+    table = peers_table(rows)
+    if table is None:
+        raise InputError(
+            str(files.directory),
+            found="no other tool's INT8 in this run",
+            expected='a study with variants of int8 = { peer = "..." }',
+            action="run such a study, or remove the block",
+        )
+    return f"{table_markdown(table)}\n\n{_origin(files)}"
 
 
 def _origin(files: RunFiles) -> str:

@@ -9,7 +9,7 @@ from slimgate.report.numbers import NONE, show_bytes, show_count, show_percent, 
 from slimgate.report.rows import Row, baseline_row
 from slimgate.report.table import Cell, Column, Table, number_cell, text_cell
 
-PRECISIONS = ("int8", "fp16", "fp32")
+PRECISIONS = ("int8", "fp16", "bf16", "fp32")
 """In the order that bars stack them."""
 
 
@@ -69,7 +69,8 @@ def sizes_table(rows: Sequence[Row]) -> Table | None:
             Column(title="Non-zero", hint="parameters that are not zero"),
             Column(
                 title="Conv MACs by precision",
-                hint="share of the convolution multiply-accumulates, read from the file",
+                hint="share of the convolution multiply-accumulates: executed where the runtime tells, else as "
+                "the graph says",
                 numeric=False,
             ),
         ],
@@ -111,12 +112,13 @@ def engines_table(rows: Sequence[Row]) -> Table | None:
 
 
 def _group_by_file(rows: Sequence[Row]) -> list[tuple[Row, list[str]]]:
-    """Return the first case of every file, with the runtimes that were given it."""
-    groups: dict[tuple[str, str], tuple[Row, list[str]]] = {}
+    """Return the first case of every file, with the runtimes that were given it and run it in the same precision."""
+    groups: dict[tuple[str, str, tuple[tuple[str, float], ...]], tuple[Row, list[str]]] = {}
     for row in rows:
         artifact = row.record.get("artifact")
         if artifact:
-            key = row.case.variant, str(artifact.get("sha256", row.name))
+            shares = tuple(sorted(artifact.get("shares", {}).items()))
+            key = row.case.variant, str(artifact.get("sha256", row.name)), shares
             groups.setdefault(key, (row, []))[1].append(row.case.runtime)
     return list(groups.values())
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from slimgate.artifact.executed import check_executed_shares
 from slimgate.errors import InputError, UnavailableError
-from slimgate.flow import Artifact, Detector, Json
+from slimgate.flow import Artifact, Detector, Json, Precision
 from slimgate.runtime.base import (
     FloatArray,
     Runner,
@@ -18,9 +20,16 @@ from slimgate.runtime.base import (
     refuse_format,
     refuse_model,
 )
+from slimgate.runtime.openvino_graph import (
+    ExecutedLayer,
+    count_kernels,
+    executed_convolutions,
+    precisions_by_node,
+)
 
 FORMATS = ("onnx",)
 _HINT = "INFERENCE_PRECISION_HINT"
+_FLOAT_OF_HINT = {"f32": Precision.FP32.value, "bf16": Precision.BF16.value}
 
 
 class OpenVinoRunner(Runner):
@@ -55,14 +64,10 @@ class OpenVinoRunner(Runner):
         self.batch = batch or source.batch
         self.class_count = class_count(source)
         self.nms = graph_nms(source)
-        self.precision = _type_name(self._compiled.get_property(_HINT))
-        if self.precision != precision:
-            raise InputError(
-                f"{source.path} on {name}",
-                found=f"OpenVINO computes in {self.precision}",
-                expected=precision,
-                action="choose another runtime for this machine",
-            )
+        self.precision = precision
+        self._path = source.path
+        self.convolutions = executed_convolutions(self._compiled)
+        self._check_float(_type_name(self._compiled.get_property(_HINT)))
         self.provider = "+".join(self._compiled.get_property("EXECUTION_DEVICES"))
 
     def _infer(self, images: FloatArray) -> FloatArray:
@@ -79,16 +84,47 @@ class OpenVinoRunner(Runner):
             "inference_precision": self.precision,
             "threads": int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
             "streams": int(self._compiled.get_property("NUM_STREAMS")),
+            "convolutions": dict(count_kernels(self.convolutions)),
         }
 
-    def executed_types(self) -> dict[str, str]:
-        """Return the element type that each executed convolution really computes in, by layer name."""
-        runtime_model = self._compiled.get_runtime_model()
-        return {
-            operation.get_friendly_name(): str(operation.get_rt_info()["runtimePrecision"].astype(str))
-            for operation in runtime_model.get_ops()
-            if str(operation.get_rt_info()["layerType"].astype(str)) in ("Convolution", "Deconvolution")
+    def executed_shares(self) -> dict[str, float]:
+        """Return the share of convolution MACs per precision as OpenVINO's execution graph reports it.
+
+        A convolution that the graph calls float may execute in INT8: the plugin moves Q/DQ through operators that
+        only copy, such as Concat.
+
+        Raises:
+            InputError: INT8 of the graph executes in float, or float in another type than this runtime's.
+        """
+        float_type = _FLOAT_OF_HINT[self.precision]
+        graph = _convolution_work(self._path)
+        executed = precisions_by_node(self.convolutions, list(graph))
+        int8 = Precision.INT8.value
+        expected = {
+            name: {**entry, "precision": int8 if int8 in (entry["precision"], executed[name]) else float_type}
+            for name, entry in graph.items()
         }
+        return check_executed_shares(
+            f"{self._path} on {self.runtime}",
+            executed,
+            expected,
+            expected=f"INT8 where the file's graph says so, {float_type} elsewhere",
+            action="do not ship it under this precision's name; another target's file may suit OpenVINO",
+        )
+
+    def _check_float(self, hint: str) -> None:
+        """Refuse another floating-point type than this runtime is called by, whatever the settings say."""
+        wanted = _FLOAT_OF_HINT[self.precision]
+        strange = [layer for layer in self.convolutions if _is_other_float(layer, wanted)]
+        if hint == self.precision and not strange:
+            return
+        found = sorted({layer.precision for layer in self.convolutions})
+        raise InputError(
+            f"{self._path} on {self.runtime}",
+            found=f"convolutions executed in {', '.join(found)} under the hint {hint}",
+            expected=f"float convolutions in {wanted}",
+            action="choose another runtime for this machine: this CPU, or this OpenVINO, does not compute in it",
+        )
 
 
 def open_openvino(
@@ -111,6 +147,17 @@ def open_openvino(
             action="choose runtime 'openvino'",
         )
     return OpenVinoRunner(source, name=name, precision=precision, batch=batch, threads=threads)
+
+
+def _is_other_float(layer: ExecutedLayer, wanted: str) -> bool:
+    return layer.precision not in (wanted, Precision.INT8.value)
+
+
+def _convolution_work(path: Path) -> dict[str, dict[str, Json]]:
+    from slimgate.artifact.graph import Graph, load_onnx
+    from slimgate.artifact.precision import convolution_work
+
+    return convolution_work(Graph(load_onnx(path)))
 
 
 @cache

@@ -169,7 +169,10 @@ class Builder:
             return export_onnx(detector, folder / f"{detector.name}-{spec.name}.onnx")
 
         fp32 = self.store.artifact(self._inputs(spec, "onnx-fp32"), build_fp32)
-        if spec.precision is Precision.FP32:
+        if spec.precision in (
+            Precision.FP32,
+            Precision.BF16,
+        ):  # bfloat16 is made by the runtime, not in the file
             return fp32
         if spec.precision is Precision.FP16:
             return self.store.artifact(
@@ -197,7 +200,8 @@ class Builder:
         inputs = {
             "kind": "onnx-int8",
             "from": fp32.sha256,
-            "target": target,
+            # Another tool writes one file for every runtime.
+            **(_peer_inputs(settings.peer) if settings.peer else {"target": target}),
             "settings": settings.to_json(),
             "versions": _versions(),
         }
@@ -240,6 +244,13 @@ class Builder:
                 batch=profiles,
             ),
         )
+
+
+def _peer_inputs(peer: str) -> dict[str, Json]:
+    """Return what another tool's file depends on beside its images."""
+    from slimgate.artifact.peer import peer_version
+
+    return {"peer_version": peer_version(peer)}
 
 
 def _versions(*more: str) -> dict[str, str | None]:

@@ -14,9 +14,12 @@ from slimgate.study.work import CaseWork, name_same_in_float
 _SPARSE_BELOW = 0.98
 """Share of non-zero parameters under which zeros were made: trained weights have a few of their own."""
 
+_REPLACING = (Precision.INT8.value, Precision.BF16.value)
+"""Precisions that are there to be faster than the same network in FP32."""
+
 
 def add_same_network(study: Study, works: Sequence[CaseWork]) -> None:
-    """Note in every FP16 and INT8 record the FP32 case that it replaces, and the bytes against it."""
+    """Note in every FP16, BF16 and INT8 record the FP32 case that it replaces, and the bytes against it."""
     by_case = {work.case: work for work in works}
     for work in works:
         name = name_same_in_float(study, work)
@@ -38,9 +41,9 @@ def _weighed_bytes(artifact: Artifact) -> int:
 def list_claims(works: Sequence[CaseWork], *, original_parameters: int) -> list[Claim]:
     """Return the claims of every measured case.
 
-    INT8 is there to be faster than the same network in FP32 (without one in the study, than the original), FP16 to be
-    smaller; fewer channels, and zeros, to be faster than the original. A variant whose study says why it gains nothing
-    claims nothing.
+    INT8 and BF16 are there to be faster than the same network in FP32 (without one in the study, than the original),
+    FP16 to be smaller; fewer channels, and zeros, to be faster than the original. A variant whose study says why it
+    gains nothing claims nothing.
     """
     return [
         claim
@@ -68,7 +71,7 @@ def _claims(work: CaseWork, original_parameters: int) -> Iterator[Claim]:
     for name, entry in work.record.get("latency", {}).items():
         batch = int(name.removeprefix("batch"))
         chosen = entry
-        if what == "int8" and same and same["case"] != entry["baseline"]:
+        if what in _REPLACING and same and same["case"] != entry["baseline"]:
             # Under -k the network in FP32 may not have been measured; another baseline would answer another question.
             chosen = entry.get("same")
         if chosen is not None and chosen["baseline"] != str(work.case):
@@ -76,8 +79,8 @@ def _claims(work: CaseWork, original_parameters: int) -> Iterator[Claim]:
 
 
 def _what_is_faster(work: CaseWork, original_parameters: int) -> str:
-    if work.spec.precision is Precision.INT8:
-        return "int8"
+    if work.spec.precision.value in _REPLACING:
+        return work.spec.precision.value
     if _count(work, "nonzero_parameters") < _SPARSE_BELOW * _count(work, "parameters"):
         return "sparse"
     return "slim" if _count(work, "parameters") < original_parameters else ""

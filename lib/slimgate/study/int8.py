@@ -30,7 +30,7 @@ class Pictures:
 
     Attributes:
         calibration: ranges are taken from these.
-        labelled: pictures that a budget is measured on; None when there is no budget.
+        labelled: pictures that mAP is measured on; None when nothing asks for it.
         threads: inference threads.
     """
 
@@ -102,9 +102,16 @@ def write_int8(
     from slimgate.artifact.sensitivity import analyse_sensitivity
 
     probes = list(islice(calibration_inputs(pictures.calibration.paths, fp32), PROBES))
-    if settings.sensitivity or settings.budget is not None:
-        score = score_on(pictures, target) if settings.budget is not None else None
-        plan = analyse_sensitivity(fp32, plan, probes, target=target, budget=settings.budget, score=score)
+    if settings.sensitivity or settings.needs_labels:
+        plan = analyse_sensitivity(
+            fp32,
+            plan,
+            probes,
+            target=target,
+            budget=settings.budget,
+            score=score_on(pictures, target) if settings.needs_labels else None,
+            score_groups=settings.score_groups,
+        )
     return write_qdq(fp32, plan, path, target=target, probes=probes), plan
 
 

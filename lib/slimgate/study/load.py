@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,10 @@ from slimgate.gate.formats import find_other_format
 from slimgate.gate.tomlfile import read_toml
 from slimgate.measure.metrics import metric_for
 from slimgate.study.reader import TomlReader
-from slimgate.study.spec import BUILT_IN, DEVICE, Study, VariantSpec, studies_folder
+from slimgate.study.spec import BUILT_IN, Study, VariantSpec, studies_folder
+from slimgate.study.variant import variant_from_toml
 
 STUDY_FORMAT = "slimgate-study/1"
-
-_INT8_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
-    "observer": ((str,), "a text"),
-    "budget": ((int, float), "a number"),
-    "sensitivity": ((bool,), "true or false"),
-    "peer": ((str,), "a text"),
-}
-
-_CAPABILITY = re.compile(r"\d+\.\d")
 
 
 def load_study(source: str | Path = BUILT_IN) -> Study:
@@ -67,7 +58,7 @@ def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
     gate = reader.table(value, "gate", optional=True)
     protocol = reader.table(value, "protocol", optional=True)
     variants = tuple(
-        _variant_from_toml(item, reader, index) for index, item in enumerate(reader.tables(value, "variant"))
+        variant_from_toml(item, reader, index) for index, item in enumerate(reader.tables(value, "variant"))
     )
     if not variants:
         raise reader.error(
@@ -78,13 +69,13 @@ def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
     if doubled:
         raise reader.error("variant", f"named twice: {name_offenders(doubled)}", "unique names", "rename one")
     _refuse_strange_controls(variants, reader)
-    budgeted = [variant.name for variant in variants if variant.int8.get("budget") is not None]
-    if budgeted and "labelled" not in data:
+    scored = [variant.name for variant in variants if variant.needs_labels]
+    if scored and "labelled" not in data:
         raise reader.error(
             "data.labelled",
-            f"is missing, and {name_offenders(budgeted)} has a budget",
-            "labelled training pictures that the budget is measured on",
-            'write labelled = "codes:train", or leave budget out',
+            f"is missing, and {name_offenders(scored)} has a budget or scores groups",
+            "labelled training pictures that mAP is measured on",
+            'write labelled = "codes:train", or leave budget and score_groups out',
         )
     first = variants[0]
     if first.operations or first.weights or first.nms or first.precision is not Precision.FP32:
@@ -183,48 +174,6 @@ def _also_from_toml(data: Mapping[str, Any], reader: TomlReader) -> tuple[str, .
     return tuple(also)
 
 
-def _controls_from_toml(item: Mapping[str, Any], reader: TomlReader, where: str) -> Mapping[str, str]:
-    controls = item.get("controls", {})
-    if not isinstance(controls, Mapping) or not all(isinstance(name, str) for name in controls.values()):
-        raise reader.error(
-            f"{where}controls",
-            f"is {controls!r}",
-            "a table of variant names",
-            'write controls = { dense = "dense-retrain", scratch = "slim-scratch" }',
-        )
-    reader.check_keys("controls", controls, f"{where}controls.")
-    return dict(controls)
-
-
-def _int8_from_toml(item: Mapping[str, Any], reader: TomlReader, where: str) -> Mapping[str, Any]:
-    settings = item.get("int8", {})
-    if not isinstance(settings, Mapping):
-        raise reader.error(
-            f"{where}int8", f"is {settings!r}", "a table", 'write int8 = { observer = "mse", budget = 0.002 }'
-        )
-    reader.check_keys("int8", settings, f"{where}int8.")
-    if settings and item.get("precision") != Precision.INT8.value:
-        raise reader.error(
-            f"{where}int8",
-            f"is set, and the precision is {item.get('precision', 'fp32')}",
-            'precision = "int8"',
-            "add the precision, or leave int8 out",
-        )
-    for key, value in settings.items():
-        kinds, expected = _INT8_KINDS[key]
-        if not isinstance(value, kinds) or (kinds != (bool,) and isinstance(value, bool)):
-            raise reader.error(f"{where}int8.{key}", f"is {value!r}", expected, "correct it")
-    from slimgate.compress.quantize import QuantizationSettings
-
-    try:
-        QuantizationSettings(**settings)
-    except UsageError as error:
-        raise reader.error(
-            f"{where}int8", f"{error.subject}: {error.found}", error.expected, error.action
-        ) from None
-    return dict(settings)
-
-
 def _refuse_strange_controls(variants: Sequence[VariantSpec], reader: TomlReader) -> None:
     names = [variant.name for variant in variants]
     for index, variant in enumerate(variants):
@@ -237,63 +186,3 @@ def _refuse_strange_controls(variants: Sequence[VariantSpec], reader: TomlReader
                     f"another variant of the study: {name_offenders(n for n in names if n != variant.name)}",
                     "name the variant that was trained as the control",
                 )
-
-
-def _variant_from_toml(item: Mapping[str, Any], reader: TomlReader, index: int) -> VariantSpec:
-    where = f"variant[{index}]."
-    reader.check_keys("variant", item, where)
-    precision = item.get("precision", "fp32")
-    if precision not in [known.value for known in Precision]:
-        known = ", ".join(known.value for known in Precision)
-        raise reader.error(f"{where}precision", f"is {precision!r}", f"one of {known}", "use one of them")
-    runtimes = item.get("runtimes")
-    if (
-        not runtimes
-        or not isinstance(runtimes, list)
-        or not all(isinstance(runtime, str) for runtime in runtimes)
-    ):
-        raise reader.error(
-            f"{where}runtimes",
-            f"is {runtimes!r}",
-            "a list of runtime names",
-            "name at least one, such as onnxruntime",
-        )
-    batches = item.get("batches", [1])
-    if not isinstance(batches, list) or not all(type(batch) is int and batch > 0 for batch in batches):
-        raise reader.error(
-            f"{where}batches",
-            f"is {batches!r}",
-            "a list of batch sizes, 1 or more",
-            "write batches = [1, 32]",
-        )
-    capability = item.get("compute_capability", "8.6")
-    if capability != DEVICE and not _CAPABILITY.fullmatch(str(capability)):
-        raise reader.error(
-            f"{where}compute_capability",
-            f"is {capability!r}",
-            f"a GPU's capability such as '8.6', or '{DEVICE}' for that of the GPU that is there",
-            "correct it",
-        )
-    nms = reader.flag(item, "nms", where)
-    without = [name for name in runtimes if nms and (name == "torch" or name.startswith("tensorrt-rtx"))]
-    if without:
-        raise reader.error(
-            f"{where}nms",
-            f"is true beside runtimes {name_offenders(without)}",
-            "runtimes that suppress inside a file: onnxruntime, openvino, tensorrt",
-            "leave these runtimes out, or write nms = false",
-        )
-    return VariantSpec(
-        name=reader.text(item, "name", where),
-        weights=reader.text(item, "weights", where) if "weights" in item else "",
-        operations=reader.texts(item, "operations", where, default=()),
-        precision=Precision(precision),
-        runtimes=tuple(runtimes),
-        batches=tuple(batches),
-        compute_capability=str(capability),
-        nms=nms,
-        controls=_controls_from_toml(item, reader, where),
-        no_gain=reader.text(item, "no_gain", where) if "no_gain" in item else "",
-        int8=_int8_from_toml(item, reader, where),
-        about=str(item.get("about", "")),
-    )

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from slimgate.flow import Artifact, Case, Detector, Difference, Json, Measurement
+from slimgate.flow import Artifact, Case, Detector, Difference, Json, Measurement, Precision
 from slimgate.measure.metrics import metric_for, name_of_set
 from slimgate.study.multiplicity import read_simultaneous
 
@@ -142,7 +142,9 @@ def _artifact_values(record: Mapping[str, Any]) -> list[tuple[str, float]]:
     entry = record["artifact"]
     values: list[tuple[str, float]] = [(name, entry[name]) for name in ("size_bytes", "compressed_bytes")]
     if entry["shares"]:
-        values += [(f"{name}_share", entry["shares"].get(name, 0.0)) for name in ("int8", "fp16")]
+        # bfloat16 is asked of the rows that are called by it; a runtime that takes it unasked is refused.
+        names = ("int8", "fp16", *(("bf16",) if record.get("precision") == Precision.BF16.value else ()))
+        values += [(f"{name}_share", entry["shares"].get(name, 0.0)) for name in names]
     if entry["facts"].get("weight_memory_bytes") is not None:
         values.append(("weight_memory_bytes", entry["facts"]["weight_memory_bytes"]))
     return values
@@ -203,10 +205,11 @@ def artifact_record(artifact: Artifact) -> dict[str, Json]:
 def add_executed_shares(record: dict[str, Json], runner: Runner) -> None:
     """Replace the graph's shares in a case record by those that the runtime reports, where it reports any.
 
-    The floors of ``int8_share`` and ``fp16_share`` then judge what runs; the graph's own stay as ``graph_shares``.
+    The floors of ``int8_share``, ``fp16_share`` and ``bf16_share`` then judge what runs; the graph's own stay as
+    ``graph_shares``.
 
     Raises:
-        InputError: the two differ by more than 1 % of the MACs.
+        InputError: what runs differs by more than 1 % of the MACs from what the graph and the runtime's name say.
     """
     executed = runner.executed_shares()
     if executed is not None:

@@ -19,7 +19,8 @@ def count_comparisons(study: Study) -> int:
     """Return how many comparisons of times a whole run of a study makes.
 
     One for every batch size of every case: against the original in FP32, or of the original with itself. One more for
-    every batch size of an FP16 or INT8 case whose network the study also has in FP32, where that is not the original.
+    every batch size of an FP16, BF16 or INT8 case whose network the study also has in FP32, where that is not the
+    original. What another tool's INT8 takes beside ours is not judged, and not counted.
 
     The study's file alone says it, before anything is measured: a case is judged alike with ``-k`` and without, and
     whether this machine has what its other cases need changes no verdict.

@@ -88,8 +88,8 @@ def prepare_study(
         sets = (*also.values(), dataset)
         for evaluated in sets:
             calibration = calibration_list(images, count=study.calibration_images, evaluated=evaluated)
-        budgeted = any(specs[str(case)].int8.get("budget") is not None for case in cases)
-        labelled = _labelled(study, calibration, sets) if budgeted else None
+        scored = any(specs[str(case)].needs_labels for case in cases)
+        labelled = _labelled(study, calibration, sets) if scored else None
         if labelled is not None:
             check_class_names(detector.class_names, labelled)
         pictures = Pictures(calibration=calibration, labelled=labelled, threads=study.threads)

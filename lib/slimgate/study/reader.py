@@ -49,7 +49,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
         "int8",
         "about",
     ),
-    "int8": ("observer", "budget", "sensitivity", "peer"),
+    "int8": ("observer", "budget", "sensitivity", "score_groups", "peer"),
     "controls": ("dense", "scratch"),
 }
 

@@ -26,6 +26,9 @@ ENGINE_RUNTIMES = ("tensorrt", "tensorrt-rtx", f"tensorrt{_CUDA_GRAPH}", f"tenso
 GPU_RUNTIMES = ("onnxruntime-cuda", "onnxruntime-tensorrt", *ENGINE_RUNTIMES)
 """Runtimes that need a GPU, told without loading any of them; a test holds them against the registry."""
 
+BF16_RUNTIMES = ("openvino-bf16",)
+"""Runtimes that compute in bfloat16 what their file holds in float32."""
+
 HISTORY_VARIABLE = "SLIMGATE_HISTORY"
 """Environment variable that names the folder of the history."""
 
@@ -33,6 +36,11 @@ _HISTORY = Path(".slimgate", "history")
 
 NO_HISTORY = "off"
 """Its value where none is to be written."""
+
+
+def float32_runtime(runtime: str) -> str:
+    """Return the runtime that computes the same files in float32, itself where it does."""
+    return runtime.removesuffix("-bf16")
 
 
 def engine_kind(runtime: str) -> str:
@@ -48,7 +56,7 @@ class VariantSpec:
         name: part of the case id.
         weights: a detector file of its own, such as one that was slimmed and trained before; empty for the study's.
         operations: operation texts such as ``prune:0.3,scope=layer``, applied in order.
-        precision: of the artifacts.
+        precision: of the artifacts; ``bf16``: float32 files that the runtime computes in bfloat16.
         runtimes: runtime names.
         batches: batch sizes whose latency is measured.
         compute_capability: of the GPU that engines are built for, such as ``8.6``, or ``device``: that of the
@@ -73,6 +81,11 @@ class VariantSpec:
     no_gain: str = ""
     int8: Mapping[str, Any] = field(default_factory=dict)
     about: str = ""
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether its INT8 measures mAP on labelled training pictures."""
+        return self.int8.get("budget") is not None or bool(self.int8.get("score_groups"))
 
     def runtime_label(self, runtime: str) -> str:
         """Return the runtime's part of the case id: engines carry what they are built for.
@@ -102,7 +115,7 @@ class Study:
         images: how many images of each of them, or None for all.
         calibration: dataset source that INT8 is calibrated on.
         calibration_images: how many.
-        labelled: dataset source of labelled training pictures that INT8's budgets are measured on; may be empty.
+        labelled: dataset source of labelled training pictures that INT8's mAP is measured on; may be empty.
         labelled_images: how many, those that are calibrated on not counted.
         protocol: settings of ``slimgate.detect.Protocol`` other than the image size.
         threads: inference threads of every runtime.

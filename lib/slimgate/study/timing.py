@@ -10,7 +10,7 @@ from slimgate.errors import SlimgateError
 from slimgate.flow import Case, Json
 from slimgate.study.multiplicity import count_comparisons, simultaneous_entry
 from slimgate.study.prepare import Prepared
-from slimgate.study.work import CaseWork, find_reference, name_same_in_float
+from slimgate.study.work import CaseWork, find_own_int8, find_reference, name_same_in_float
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,8 @@ def measure_latency(
 ) -> None:
     """Add the ``latency`` part to every record that can have one.
 
-    Each case is timed against the original in FP32, and an FP16 or INT8 case also against the same network in FP32.
+    Each case is timed against the original in FP32, an FP16, BF16 or INT8 case also against the same network in
+    FP32, and another tool's INT8 also against ours.
     """
     study = prepared.study
     jobs = [(work, batch) for work in works if work.measurable for batch in work.spec.batches]
@@ -60,6 +61,9 @@ def measure_latency(
             if rival is not None and rival is not reference:
                 budget = _budget(floors, work.case, f"latency_ratio_same_b{batch}")
                 entry["same"] = pairs.measure(work, rival, batch, budget)
+            ours = find_own_int8(works, work)
+            if ours is not None:
+                entry["ours"] = pairs.measure(work, ours, batch, None)
         except SlimgateError as error:
             work.fail(error)
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from slimgate.errors import SlimgateError
 from slimgate.flow import Artifact, Case, Json, Precision
-from slimgate.study.spec import Study, VariantSpec
+from slimgate.study.spec import Study, VariantSpec, float32_runtime
 
 if TYPE_CHECKING:
     from slimgate.detect import Detections
@@ -72,7 +72,7 @@ def find_reference(study: Study, works: Sequence[CaseWork], work: CaseWork) -> C
     """Return the FP32 case that a case is compared with: that of the same runtime, else the study's first."""
     measurable = [one for one in works if one.spec is study.reference and one.measurable]
     if work.spec is not study.reference:
-        plain = work.runtime.removesuffix("-bf16")
+        plain = float32_runtime(work.runtime)
         for name in (plain, plain.removesuffix("-cudagraph")):
             same = [one for one in measurable if one.runtime == name]
             if same:
@@ -81,19 +81,39 @@ def find_reference(study: Study, works: Sequence[CaseWork], work: CaseWork) -> C
 
 
 def name_same_in_float(study: Study, work: CaseWork) -> Case | None:
-    """Return the FP32 case of the same network on the same runtime that an FP16 or INT8 case replaces.
+    """Return the FP32 case of the same network on the same runtime that an FP16, BF16 or INT8 case replaces.
 
     Only against that one does a precision show what it gains: an INT8 file of a slimmed network is faster than the
     unslimmed original whether its arithmetic pays or not.
     """
     if work.spec.precision is Precision.FP32:
         return None
-
-    def key(spec: VariantSpec) -> tuple[object, ...]:
-        return spec.weights, spec.operations, spec.compute_capability, spec.nms
-
+    runtime = float32_runtime(work.runtime)
     for spec in study.variants:
-        same = spec.precision is Precision.FP32 and key(spec) == key(work.spec)
-        if same and work.runtime in spec.runtimes:
-            return Case(study=study.id, variant=spec.name, runtime=spec.runtime_label(work.runtime))
+        same = spec.precision is Precision.FP32 and _network(spec) == _network(work.spec)
+        if same and runtime in spec.runtimes:
+            return Case(study=study.id, variant=spec.name, runtime=spec.runtime_label(runtime))
     return None
+
+
+def find_own_int8(works: Sequence[CaseWork], work: CaseWork) -> CaseWork | None:
+    """Return our INT8 of the same network on the same runtime, where the case is another tool's; the first of them."""
+    if not work.spec.int8.get("peer"):
+        return None
+    return next(
+        (
+            one
+            for one in works
+            if one.measurable
+            and one.spec.precision is Precision.INT8
+            and not one.spec.int8.get("peer")
+            and one.runtime == work.runtime
+            and _network(one.spec) == _network(work.spec)
+        ),
+        None,
+    )
+
+
+def _network(spec: VariantSpec) -> tuple[object, ...]:
+    """Return what two variants of the same network have in common."""
+    return spec.weights, spec.operations, spec.compute_capability, spec.nms

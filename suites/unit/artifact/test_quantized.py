@@ -189,6 +189,36 @@ def test_a_budget_that_nothing_in_int8_keeps_to(artifacts):
     assert "raise the budget, or try another observer" in str(caught.value)
 
 
+def test_each_group_alone_is_scored_and_ranks_by_what_it_drops(artifacts):
+    shares = []
+
+    def score(artifact):
+        """Stand in for mAP: every further INT8 group costs more than the one before."""
+        shares.append(artifact.shares.get("int8", 0.0))
+        return 1.0 - 0.01 * (len(shares) - 1)
+
+    plan = analyse_sensitivity(
+        artifacts.fp32, artifacts.plan, PROBES[:1], target="openvino", score=score, score_groups=True
+    )
+    groups = plan.sensitivity["groups"]
+    drops = sorted(group["drop"] for group in groups)
+    assert drops == pytest.approx([0.01 * (index + 1) for index in range(len(groups))])
+    assert [group["name"] for group in groups] == sorted(
+        (group["name"] for group in groups),
+        key=lambda name: -next(g["drop"] / g["macs"] for g in groups if g["name"] == name),
+    )
+    # FP32 first, then one group at a time: together they are all that is quantised.
+    assert shares[0] == 0.0
+    assert sum(shares) == pytest.approx(artifacts.int8("openvino").shares["int8"])
+    assert (plan.sensitivity["score"], plan.sensitivity["returned"]) == (1.0, [])
+
+
+def test_groups_are_not_scored_without_pictures(artifacts):
+    with pytest.raises(InputError, match="scores of single groups: no labelled pictures") as caught:
+        analyse_sensitivity(artifacts.fp32, artifacts.plan, PROBES, target="x86", score_groups=True)
+    assert "name pictures that are neither calibrated on nor evaluated" in str(caught.value)
+
+
 def test_a_budget_without_pictures(artifacts):
     with pytest.raises(InputError, match=r"budget 0\.001: no labelled pictures\n  expected: a drop of mAP"):
         analyse_sensitivity(artifacts.fp32, artifacts.plan, PROBES, target="x86", budget=0.001)

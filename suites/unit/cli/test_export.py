@@ -122,7 +122,9 @@ def test_a_budget_is_measured_and_the_plan_says_everything(artifacts, images, tm
             "budget 1.5: not a share of mAP",
             "such as 0.002",
         ),
-        (["--budget", "0.1"], "stands without the other one", "both"),
+        (["--budget", "0.1"], "--budget: stands without the other one", "both"),
+        (["--score-groups"], "--score-groups: stands without the other one", "both"),
+        (["--labelled", "DATA"], "--labelled: stands without the other one", "both"),
         (["--plan-out", "images"], "exists already", "--force"),
     ],
 )

@@ -178,6 +178,8 @@ def test_data_without_objects_is_refused(project: Path, capsys: pytest.CaptureFi
     ("options", "found"),
     [
         (("--runtimes", "torch"), "--runtimes torch: none of them runs int8"),
+        (("--runtimes", "openvino-bf16"), "--runtimes openvino-bf16: none of them runs fp32"),
+        (("--precisions", "bf16"), "--runtimes onnxruntime: none of them runs bf16"),
         (("--runtimes", "onnxruntim"), "did you mean 'onnxruntime'?"),
         (("--name", "my study"), "--name my study: no name for case ids"),
         (("--name", "../up"), "--name ../up: no name for case ids"),

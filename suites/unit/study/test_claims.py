@@ -10,7 +10,7 @@ import pytest
 from slimgate.flow import Artifact, Case, Precision
 from slimgate.study.claims import add_same_network, list_claims
 from slimgate.study.spec import Study, VariantSpec
-from slimgate.study.work import CaseWork, name_same_in_float
+from slimgate.study.work import CaseWork, find_own_int8, name_same_in_float
 
 ORIGINAL = 1000
 
@@ -35,6 +35,7 @@ SPECS = (
     _spec("slim-int8", "int8", weights="slim.safetensors"),
     _spec("pruned", operations=("prune:0.5",)),
     _spec("alone-int8", "int8", weights="other.safetensors"),
+    _spec("bf16", "bf16"),
 )
 
 
@@ -105,6 +106,7 @@ def test_each_kind_of_compression_claims_what_it_is_for(study):
         _work("fp32", size=100, **_entry("fp32", 1.0)),
         _work("int8", size=30, **_entry("fp32", 0.7)),
         _work("fp16", size=51, **_entry("fp32", 1.0)),
+        _work("bf16", size=100, **_entry("fp32", 0.6)),
         _work("slim", size=20, parameters=200, **_entry("fp32", 0.4)),
         _work("slim-int8", size=10, parameters=200, **_entry("fp32", 0.5), same=_entry("slim", 1.25)),
         _work("pruned", size=100, nonzero=500, **_entry("fp32", 1.0)),
@@ -112,6 +114,7 @@ def test_each_kind_of_compression_claims_what_it_is_for(study):
     assert _claims(study, works) == {
         "int8 pays/int8_b1": ("faster", "fp32", 0.7),
         "fp16 pays/fp16": ("smaller", "fp32", 0.51),
+        "bf16 pays/bf16_b1": ("faster", "fp32", 0.6),
         "slim pays/slim_b1": ("faster", "fp32", 0.4),
         # Not 0.5 of the original: the slim network has that without INT8.
         "slim-int8 pays/int8_b1": ("faster", "slim", 1.25),
@@ -167,5 +170,22 @@ def test_the_same_network_has_the_same_weights_operations_and_runtime(study):
     assert {name: str(case) for name, case in names.items() if case} == {
         "int8": "s/fp32@openvino",
         "fp16": "s/fp32@openvino",
+        "bf16": "s/fp32@openvino",
         "slim-int8": "s/slim@openvino",
     }
+
+
+def test_bfloat16_replaces_float32_of_the_runtime_without_it(study):
+    work = CaseWork(case=None, spec=_spec("bf16", "bf16"), runtime="openvino-bf16")  # type: ignore[arg-type]
+    assert str(name_same_in_float(study, work)) == "s/fp32@openvino"
+
+
+def test_another_tools_int8_is_held_against_ours_of_the_same_network_and_runtime():
+    ours, slim, fp32 = (_work(name, size=1) for name in ("int8", "slim-int8", "fp32"))
+    peer = _work("int8", size=1)
+    peer.spec = dataclasses.replace(peer.spec, name="int8-nncf", int8={"peer": "nncf"})
+    works = [fp32, slim, peer, ours]
+    assert find_own_int8(works, peer) is ours
+    assert find_own_int8(works, ours) is None
+    ours.runtime = "openvino"
+    assert find_own_int8(works, peer) is None

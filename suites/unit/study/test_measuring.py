@@ -153,3 +153,9 @@ def test_the_shares_that_run_replace_those_of_the_graph():
     assert record["artifact"]["graph_shares"] == {"int8": 1.0}
     found = {one[0]: one[1] for one in _artifact_values(record)}
     assert (found["int8_share"], found["fp16_share"]) == (0.995, 0.005)
+
+
+def test_only_a_row_that_is_called_bfloat16_has_a_share_of_it():
+    record = {"artifact": {"shares": {"bf16": 1.0}, "facts": {}, "size_bytes": 1, "compressed_bytes": 1}}
+    assert ("bf16_share", 1.0) in _artifact_values({**record, "precision": "bf16"})
+    assert "bf16_share" not in dict(_artifact_values({**record, "precision": "fp32"}))

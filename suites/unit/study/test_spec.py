@@ -112,6 +112,21 @@ def test_settings_of_int8_are_read(write):
     assert (study.labelled, study.labelled_images) == ("", 256)
 
 
+def test_bfloat16_is_a_precision_of_runtimes_that_compute_in_it(write):
+    text = f'{MINIMAL}[[variant]]\nname = "half"\nprecision = "bf16"\nruntimes = ["openvino-bf16"]\n'
+    study = load_study(write(text))
+    assert study.variants[-1].precision is Precision.BF16
+    assert str(study.cases[-1]) == "mine/half@openvino-bf16"
+
+
+def test_the_bfloat16_runtimes_are_in_the_registry():
+    from slimgate.runtime import RUNTIMES
+    from slimgate.study.spec import BF16_RUNTIMES, float32_runtime
+
+    assert [name for name in RUNTIMES if name.endswith("-bf16")] == list(BF16_RUNTIMES)
+    assert {float32_runtime(name) for name in BF16_RUNTIMES} <= set(RUNTIMES)
+
+
 def test_further_sets_and_controls_are_read(write):
     text = MINIMAL.replace("[data]", '[data]\nalso = ["codes:test", "data/hard.json"]')
     study = load_study(write(text.replace('name = "small"', 'name = "small"\ncontrols = { dense = "fp32" }')))
@@ -216,6 +231,18 @@ def test_built_in_studies_are_read_by_name(file):
         (INT8, f"{INT8}\nint8 = {{ budget = 2 }}", r"variant\[1\].int8: budget 2: not a share of mAP"),
         (INT8, f"{INT8}\nint8 = {{ budget = 0.01 }}", "data.labelled: is missing, and small has a budget"),
         (INT8, 'int8 = { observer = "mse" }', r"variant\[1\].int8: is set, and the precision is fp32"),
+        (INT8, f"{INT8}\nint8 = {{ score_groups = true }}", "data.labelled: is missing, and small has"),
+        (INT8, f"{INT8}\nint8 = {{ score_groups = 1 }}", r"variant\[1\].int8.score_groups: is 1"),
+        (
+            'runtimes = ["onnxruntime"]',
+            'runtimes = ["onnxruntime", "openvino-bf16"]',
+            r"variant\[0\].precision: is fp32, and openvino-bf16 computes in bfloat16",
+        ),
+        (
+            INT8,
+            'precision = "bf16"',
+            r"variant\[1\].runtimes: .*tensorrt-rtx does not compute in bfloat16, and the precision is bf16",
+        ),
         ("[data]", "[data]\nlabelled = 3", "data.labelled: is 3"),
         ("[data]", "[data]\nlabelled_images = 0", "data.labelled_images: is 0"),
         ("[detector]", "[detektor]", r"detektor: unknown key; did you mean 'detector'\?"),

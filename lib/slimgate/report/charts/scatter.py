@@ -46,7 +46,7 @@ _RATIO_TICKS = (
 )
 _IN_SCALE = 0.9
 """Points below this share of the best accuracy stand at the lower edge, so that the rest can be told apart."""
-_SHAPES = {"fp32": "circle", "fp16": "square", "int8": "diamond"}
+_SHAPES = {"fp32": "circle", "fp16": "square", "bf16": "triangle", "int8": "diamond"}
 _RADIUS = 6.0
 _FEW, _LOW = 4, 0.65
 """So few points need less height."""

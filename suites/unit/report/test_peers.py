@@ -1,0 +1,77 @@
+"""Our INT8 beside other tools' in a report and in documents."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from slimgate.errors import InputError
+from slimgate.report import write_report
+from slimgate.report.load import load_checked
+from slimgate.report.peers import peers_table
+from slimgate.report.rows import list_rows
+from slimgate.report.showcase import update_document
+from slimgate.report.sizes import sizes_table
+
+CASE = "codes/int8@openvino"
+
+
+@pytest.fixture
+def compared(run_draft):
+    """Make a run whose INT8 on OpenVINO is another tool's."""
+    record = run_draft.cases[CASE]
+    record["lineage"] = [{"operation": "quantize", "settings": {"peer": "nncf"}, "notes": {}}]
+    entry = record["latency"]["batch1"]
+    entry["ours"] = {**entry, "baseline": "codes/int8-ours@openvino", "ratio": 1.4, "interval": [1.31, 1.52]}
+    return run_draft
+
+
+def _texts(table: Any) -> dict[str, list[str]]:
+    return {line[0].text: [cell.text for cell in line] for line in table.rows}
+
+
+def test_a_line_for_each_row_of_a_runtime_that_another_tool_is_compared_on(compared, tmp_path):
+    table = peers_table(list_rows(load_checked(compared.write(tmp_path / "run"))))
+    lines = _texts(table)
+    assert list(lines) == ["fp32@openvino", "int8@openvino"]
+    assert lines["fp32@openvino"][1:4] == ["–", "0.8911", "–"]
+    assert lines["int8@openvino"][1:5] == ["nncf", "0.8871", "−0.0040", "91.8 %"]
+    assert "1.40 (1.31–1.52)" in lines["int8@openvino"]
+    assert lines["fp32@openvino"][7] == "–"
+
+
+def test_without_another_tool_there_is_no_table(run_draft, tmp_path):
+    assert peers_table(list_rows(load_checked(run_draft.write(tmp_path / "run")))) is None
+
+
+def test_the_page_and_a_document_hold_it(compared, tmp_path):
+    run = compared.write(tmp_path / "run")
+    assert "INT8 beside other tools" in write_report(run).read_text(encoding="utf-8")
+    study = json.loads((run / "run.json").read_text())["study"]["id"]
+    document = tmp_path / "quantization.md"
+    document.write_text(f"<!-- slimgate:peers {study} -->\n<!-- /slimgate -->\n", encoding="utf-8")
+    assert update_document(document, run) == ["peers"]
+    text = document.read_text(encoding="utf-8")
+    assert "| int8@openvino | nncf | 0.8871 |" in text
+    assert "beside ours" in text
+
+
+def test_a_document_that_asks_for_it_of_a_run_without(run_draft, tmp_path):
+    run = run_draft.write(tmp_path / "run")
+    study = json.loads((run / "run.json").read_text())["study"]["id"]
+    document = tmp_path / "quantization.md"
+    document.write_text(f"<!-- slimgate:peers {study} -->\n<!-- /slimgate -->\n", encoding="utf-8")
+    with pytest.raises(InputError, match="no other tool's INT8 in this run") as caught:
+        update_document(document, run)
+    assert "run such a study, or remove the block" in str(caught.value)
+
+
+def test_a_file_that_two_runtimes_execute_in_different_precisions_has_a_line_for_each(run_draft, tmp_path):
+    run_draft.cases["codes/fp16@openvino"]["artifact"]["shares"] = {"fp32": 1.0}
+    sha256 = run_draft.cases["codes/fp16@onnxruntime"]["artifact"]["sha256"]
+    run_draft.cases["codes/fp16@openvino"]["artifact"]["sha256"] = sha256
+    table = sizes_table(list_rows(load_checked(run_draft.write(tmp_path / "run"))))
+    lines = {(line[0].text, line[0].below): line[-1].text for line in table.rows}
+    assert lines["fp16", "onnxruntime"] == "100.0 % fp16"
+    assert lines["fp16", "openvino"] == "100.0 % fp32"
