@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from slimgate.artifact import export_onnx, write_qdq
+from slimgate.artifact import artifact_from_file, export_onnx, write_qdq
+from slimgate.artifact.graph import load_onnx
 from slimgate.compress import apply_operations, parse_operation
 from slimgate.errors import UsageError
 from slimgate.flow import Detector, Measurement, Status, Step
 from slimgate.model import output_convolutions
 from slimgate.study.measuring import count_model, list_measurements
 
+from fixtures.faults import Caught
 from fixtures.goldens import PROVENANCE
 from fixtures.planted_models import (
     FP32,
@@ -53,13 +56,15 @@ def test_nothing_planted_is_green(bench: Bench, golden: Path) -> None:
     assert [verdict.message for verdict in judge_case(golden, bench.run(INT8, bench.int8))] == []
 
 
-def test_swapped_classes(bench: Bench, golden: Path) -> None:
+@pytest.mark.fault("two classes exchanged")
+def test_swapped_classes(bench: Bench, golden: Path, caught: Caught) -> None:
     with bench.open(bench.fp32) as runner:
         swapped = Tampered(runner, after=lambda out: out[:, [0, 1, 2, 3, 5, 4, *range(6, out.shape[1])]])
         red = judge_case(golden, bench.measure(FP32, swapped))
     first, second = bench.detector.class_names[:2]
     assert_failed(red, FP32, "map50_95", f"recall/{first}", f"recall/{second}")
     assert f"recall/{bench.detector.class_names[2]}" not in {verdict.metric for verdict in red}
+    caught.verdicts(red)
 
 
 @pytest.fixture(scope="module")
@@ -74,19 +79,40 @@ def swap_red_and_blue(images: Any) -> Any:
     return images[:, ::-1]
 
 
-def test_blue_for_red(bench: Bench, parity_golden: Path) -> None:
+@pytest.mark.fault("blue for red")
+def test_blue_for_red(bench: Bench, parity_golden: Path, caught: Caught) -> None:
     """Codes are nearly grey, so accuracy hardly moves: parity with torch on the same pixels is what tells."""
     assert judge_case(parity_golden, bench.compare(FP32, bench.fp32)) == ()
     red = judge_case(parity_golden, bench.compare(FP32, bench.fp32, before=swap_red_and_blue))
     assert_failed(red, FP32, "parity_max_abs")
+    caught.verdicts([one for one in red if one.metric == "parity_max_abs"])
 
 
-def test_pixels_in_0_to_255(bench: Bench, parity_golden: Path) -> None:
+@pytest.mark.fault("pixels in 0 to 255")
+def test_pixels_in_0_to_255(bench: Bench, parity_golden: Path, caught: Caught) -> None:
     red = judge_case(parity_golden, bench.compare(FP32, bench.fp32, before=lambda images: images * 255))
     assert_failed(red, FP32, "parity_max_abs")
+    caught.verdicts([one for one in red if one.metric == "parity_max_abs"])
 
 
-def test_a_head_convolution_zeroed(bench: Bench, golden: Path, tmp_path: Path) -> None:
+@pytest.mark.fault("a weight changed after the export")
+def test_a_weight_changed_in_the_file(
+    bench: Bench, parity_golden: Path, tmp_path: Path, caught: Caught
+) -> None:
+    import onnx
+
+    model = load_onnx(bench.fp32.path)
+    tensor = max(model.graph.initializer, key=lambda one: math.prod(one.dims))
+    value = onnx.numpy_helper.to_array(tensor) * 1.1
+    tensor.CopyFrom(onnx.numpy_helper.from_array(value.astype(np.float32), tensor.name))
+    onnx.save(model, str(tmp_path / "changed.onnx"))
+    red = judge_case(parity_golden, bench.compare(FP32, artifact_from_file(tmp_path / "changed.onnx")))
+    assert_failed(red, FP32, "parity_max_abs")
+    caught.verdicts([one for one in red if one.metric == "parity_max_abs"])
+
+
+@pytest.mark.fault("a head convolution zeroed")
+def test_a_head_convolution_zeroed(bench: Bench, golden: Path, tmp_path: Path, caught: Caught) -> None:
     module = copy.deepcopy(bench.detector.module)
     for convolution in output_convolutions(module):
         if convolution.out_channels == len(bench.detector.class_names):
@@ -96,19 +122,24 @@ def test_a_head_convolution_zeroed(bench: Bench, golden: Path, tmp_path: Path) -
     red = judge_case(golden, bench.run(FP32, broken))
     assert {verdict.case for verdict in red} == {FP32}
     assert {"map50_95", "misses"} & {verdict.metric for verdict in red}
+    caught.verdicts(red)
 
 
-def test_random_calibration_scales(bench: Bench, golden: Path, tmp_path: Path) -> None:
+@pytest.mark.fault("random calibration scales")
+def test_random_calibration_scales(bench: Bench, golden: Path, tmp_path: Path, caught: Caught) -> None:
     random = np.random.default_rng(0)
     factors = {name: float(np.exp(random.normal(0, 2))) for name in sorted(bench.plan.ranges)}
     ranges = {
         name: (low * factors[name], high * factors[name]) for name, (low, high) in bench.plan.ranges.items()
     }
     broken = write_qdq(bench.fp32, replace(bench.plan, ranges=ranges), tmp_path / "int8.onnx", target="x86")
-    assert_failed(judge_case(golden, bench.run(INT8, broken)), INT8, "map50_95", "misses")
+    red = judge_case(golden, bench.run(INT8, broken))
+    assert_failed(red, INT8, "map50_95", "misses")
+    caught.verdicts(red)
 
 
-def test_an_fp32_file_named_int8(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.fault("an FP32 file named int8")
+def test_an_fp32_file_named_int8(bench: Bench, tmp_path: Path, caught: Caught) -> None:
     """Its accuracy is better than INT8's, so only the share of the arithmetic tells."""
     named = tmp_path / "codes-int8.onnx"
     named.write_bytes(bench.fp32.path.read_bytes())
@@ -117,9 +148,11 @@ def test_an_fp32_file_named_int8(bench: Bench, tmp_path: Path) -> None:
     (verdict,) = judge_case(golden, measure_shares(INT8, named))
     assert (verdict.case, verdict.metric, verdict.status) == (INT8, "int8_share", Status.FAIL)
     assert verdict.measured == 0
+    caught.verdicts([verdict])
 
 
-def test_dense_weights_called_pruned(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.fault("dense weights called pruned")
+def test_dense_weights_called_pruned(bench: Bench, tmp_path: Path, caught: Caught) -> None:
     step = parse_operation("prune:0.3,scope=global")
     pruned = apply_operations(bench.detector, [step])
     # The record of the operation is there and the zeros are not: what a lost in-place edit leaves behind.
@@ -135,10 +168,11 @@ def test_dense_weights_called_pruned(bench: Bench, tmp_path: Path) -> None:
     assert judge_case(golden, count(pruned)) == ()
     (verdict,) = judge_case(golden, count(pretender))
     assert (verdict.case, verdict.metric, verdict.status) == (PRUNED, "nonzero_parameters", Status.FAIL)
-    assert "to max" in verdict.message
+    caught.verdicts([verdict])
 
 
-def test_a_time_limit_inside_suppression(bench: Bench, golden: Path) -> None:
+@pytest.mark.fault("a time limit inside suppression")
+def test_a_time_limit_inside_suppression(bench: Bench, golden: Path, caught: Caught) -> None:
     """YOLOv5's NMS stops after some milliseconds and leaves the rest of the images without detections."""
     images_in_time = IMAGES * 3 // 4
     seen = 0
@@ -154,15 +188,19 @@ def test_a_time_limit_inside_suppression(bench: Bench, golden: Path) -> None:
     with bench.open(bench.fp32) as runner:
         red = judge_case(golden, bench.measure(FP32, Tampered(runner, after=give_up)))
     assert_failed(red, FP32, "map50_95", "misses")
+    caught.verdicts(red)
 
 
-def test_fewer_images(bench: Bench, golden: Path) -> None:
+@pytest.mark.fault("fewer images")
+def test_fewer_images(bench: Bench, golden: Path, caught: Caught) -> None:
     run = bench.run(FP32, bench.fp32, bench.dataset.head(12))
     red = judge_case(golden, run)
     assert {verdict.status for verdict in red} == {Status.INVALID}
-    assert all(f"12 images, the record has {IMAGES}: too few" in verdict.message for verdict in red)
+    caught.verdicts(red)
 
 
-def test_rect_for_square_letterbox(bench: Bench) -> None:
-    with pytest.raises(UsageError, match="letterbox: 'rect'"):
+@pytest.mark.fault("a protocol that asks for rect")
+def test_rect_for_square_letterbox(bench: Bench, caught: Caught) -> None:
+    with pytest.raises(UsageError) as raised:
         replace(bench.protocol, letterbox="rect")
+    caught.error(raised.value)

@@ -14,6 +14,7 @@ from slimgate.data import calibration_list, load_dataset
 from slimgate.errors import InputError
 from slimgate.flow import Status
 
+from fixtures.faults import Caught
 from fixtures.planted_models import INT8, Bench, accept, judge_case, measure_shares
 
 
@@ -23,13 +24,14 @@ def golden(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return accept(tmp_path_factory.mktemp("shares"), measure_shares(INT8, bench.int8.path))
 
 
-def _assert_share_fell(golden: Path, bench: Bench, path: Path) -> float:
+def _assert_share_fell(golden: Path, bench: Bench, path: Path, caught: Caught) -> float:
     """Demand that ``int8_share`` and nothing else is red; return what was measured."""
     (before,) = [one.value for one in measure_shares(INT8, bench.int8.path) if one.metric == "int8_share"]
     red = judge_case(golden, measure_shares(INT8, path))
     assert {(one.case, one.metric, one.status) for one in red} == {(INT8, "int8_share", Status.FAIL)}
     assert red[0].measured is not None
     assert red[0].measured < before
+    caught.verdicts(red)
     return red[0].measured
 
 
@@ -48,36 +50,46 @@ def _drop_activation_pairs(bench: Bench, path: Path, count: int | None) -> None:
     onnx.save(model, str(path))
 
 
-def test_one_pair_missing(bench: Bench, golden: Path, tmp_path: Path) -> None:
+@pytest.mark.fault("one activation pair missing")
+def test_one_pair_missing(bench: Bench, golden: Path, tmp_path: Path, caught: Caught) -> None:
     """One small convolution back in float: no accuracy shows it, and hardly any time."""
     path = tmp_path / "codes-int8.onnx"
     _drop_activation_pairs(bench, path, 1)
-    assert _assert_share_fell(golden, bench, path) > 0.5
+    assert _assert_share_fell(golden, bench, path, caught) > 0.5
 
 
-def test_weights_in_8_bits_and_activations_in_float(bench: Bench, golden: Path, tmp_path: Path) -> None:
+@pytest.mark.fault("weights in 8 bits and activations in float")
+def test_weights_in_8_bits_and_activations_in_float(
+    bench: Bench, golden: Path, tmp_path: Path, caught: Caught
+) -> None:
     """The file is as small as INT8 and computes in float."""
     path = tmp_path / "codes-int8.onnx"
     _drop_activation_pairs(bench, path, None)
     assert path.stat().st_size < bench.fp32.size_bytes / 3
-    assert _assert_share_fell(golden, bench, path) == 0
+    assert _assert_share_fell(golden, bench, path, caught) == 0
 
 
-def test_an_over_broad_pin_to_float(bench: Bench, golden: Path, tmp_path: Path) -> None:
+@pytest.mark.fault("an over-broad pin to float")
+def test_an_over_broad_pin_to_float(bench: Bench, golden: Path, tmp_path: Path, caught: Caught) -> None:
     """A rule by name that was meant for the head and takes every convolution called ``cv3``."""
     graph = Graph(load_onnx(bench.fp32.path))
     loose = {node.name: "cv3" for node in graph.convolutions() if "/cv3/" in node.name}
     plan = replace(bench.plan, float_nodes={**loose, **bench.plan.float_nodes})
     broad = write_qdq(bench.fp32, plan, tmp_path / "codes-int8.onnx", target="x86")
-    assert 0 < _assert_share_fell(golden, bench, broad.path) < 0.9
+    assert 0 < _assert_share_fell(golden, bench, broad.path, caught) < 0.9
 
 
-def test_calibration_on_evaluated_images(bench: Bench, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="6 of 6 calibration images are also evaluated"):
+@pytest.mark.fault("calibrated on evaluated images")
+def test_calibration_on_evaluated_images(bench: Bench, tmp_path: Path, caught: Caught) -> None:
+    with pytest.raises(InputError) as raised:
         calibration_list(bench.dataset.head(6), count=6, evaluated=bench.dataset)
+    caught.error(raised.value)
 
 
-def test_calibration_on_evaluated_images_under_other_names(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.fault("calibrated on evaluated images under other names")
+def test_calibration_on_evaluated_images_under_other_names(
+    bench: Bench, tmp_path: Path, caught: Caught
+) -> None:
     """One copied picture among others, in another folder, under another name."""
     images = tmp_path / "images"
     images.mkdir()
@@ -87,14 +99,17 @@ def test_calibration_on_evaluated_images_under_other_names(bench: Bench, tmp_pat
         picture = cv2.imread(str(bench.dataset.samples[number].path))
         cv2.imwrite(str(images / f"train-000{number}.png"), 255 - picture)
     (tmp_path / "data.yaml").write_text("train: images\nval: images\nnames: [datamatrix, qrcode, barcode]\n")
-    with pytest.raises(InputError, match="1 of 3 calibration images are also evaluated") as raised:
+    with pytest.raises(InputError) as raised:
         calibration_list(load_dataset(tmp_path / "data.yaml"), count=3, evaluated=bench.dataset)
     assert "train-0001.png" in str(raised.value)
+    caught.error(raised.value)
 
 
-def test_a_plan_of_other_weights(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.fault("a plan of other weights")
+def test_a_plan_of_other_weights(bench: Bench, tmp_path: Path, caught: Caught) -> None:
     """Stale calibration: the network changed, the ranges did not come along."""
     ranges = {f"{name}/before": ends for name, ends in bench.plan.ranges.items()}
-    with pytest.raises(InputError, match="no range for tensor"):
+    with pytest.raises(InputError) as raised:
         write_qdq(bench.fp32, replace(bench.plan, ranges=ranges), tmp_path / "stale.onnx", target="x86")
+    caught.error(raised.value)
     assert not (tmp_path / "stale.onnx").exists()

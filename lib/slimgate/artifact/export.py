@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from slimgate.artifact.aligned import require_aligned_widths
 from slimgate.artifact.card import Card
 from slimgate.artifact.graph import Graph, load_onnx
 from slimgate.artifact.head import is_box_integral
@@ -44,8 +45,8 @@ def export_onnx(detector: Detector, path: Path, *, batch: int = 0, opset: int = 
 
     Raises:
         UsageError: opset or batch out of range.
-        InputError: the head's output convolutions are not all found in the graph, the 2:4 pattern of the
-            lineage is lost, or the file cannot be written.
+        InputError: the head's output convolutions are not all found in the graph, the widths or the 2:4 pattern
+            of the lineage are lost, or the file cannot be written.
     """
     if opset not in OPSETS:
         raise UsageError(
@@ -59,6 +60,7 @@ def export_onnx(detector: Detector, path: Path, *, batch: int = 0, opset: int = 
             f"batch {batch}", found="negative", expected="0 (dynamic) or a size", action="choose 0 or more"
         )
     started = time.perf_counter()
+    require_aligned_widths(path, detector)
     with replace_file(path) as temporary:
         _trace(detector, temporary, batch=batch or _TRACED_BATCH, opset=opset)
         fold_constants(temporary)

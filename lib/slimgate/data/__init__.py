@@ -4,6 +4,7 @@ from slimgate.data.calibration import CalibrationList, calibration_list, labelle
 from slimgate.data.checked import check_class_names, check_image_size
 from slimgate.data.fetch import fetch
 from slimgate.data.images import inspect_image, list_images, read_image
+from slimgate.data.known_picture import require_known_pixels
 from slimgate.data.letterbox import Letterbox, batch_from_images, letterbox, rectangle_from_image
 from slimgate.data.load import load_dataset
 from slimgate.data.sample import Dataset, Sample
@@ -25,4 +26,5 @@ __all__ = [
     "load_dataset",
     "read_image",
     "rectangle_from_image",
+    "require_known_pixels",
 ]

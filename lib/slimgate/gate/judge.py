@@ -13,6 +13,11 @@ from slimgate.gate.provenance import find_mismatches
 from slimgate.gate.records import Record
 from slimgate.measure import metric_for
 
+LEAST_CONFIDENCE = 0.95
+"""Of an interval that a verdict may rest on: a narrower one passes and fails by chance."""
+
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -100,6 +105,19 @@ def find_causes(measurement: Measurement) -> list[str]:
             f"the interval of all {measurement.comparisons} comparisons at once, {wide[0]:g} to {wide[1]:g}, "
             f"does not hold that of this one alone, {shown}"
         ]
+    if measurement.confidence is not None and measurement.confidence < LEAST_CONFIDENCE:
+        return [
+            f"an interval of {measurement.confidence * 100:g}% confidence, {LEAST_CONFIDENCE * 100:g}% or more is "
+            "asked for"
+        ]
+    if unit == "ratio" and measurement.samples:
+        # Samples of a ratio are its logarithms, round by round; whatever summarises them lies among them.
+        low, high = (math.exp(end(measurement.samples)) for end in (min, max))
+        if not low * (1 - _ROUNDING) <= measurement.value <= high * (1 + _ROUNDING):
+            return [
+                f"measured {measurement.value:g}, while its own {len(measurement.samples)} samples lie between "
+                f"{low:g} and {high:g}"
+            ]
     return []
 
 

@@ -136,7 +136,7 @@ def measure_pairs(
 
     Raises:
         UsageError: under pytest-xdist, or with too few rounds for an interval at this confidence, or, once they
-            were extended, among so many comparisons.
+            were extended, among so many comparisons; or with a clock that stands still.
     """
     refuse_workers()
     if budget is not None:

@@ -11,7 +11,13 @@ from typing import Protocol as Interface
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.data import Dataset, batch_from_images, read_image, rectangle_from_image
+from slimgate.data import (
+    Dataset,
+    batch_from_images,
+    read_image,
+    rectangle_from_image,
+    require_known_pixels,
+)
 from slimgate.data.letterbox import PADDING
 from slimgate.detect import (
     Detections,
@@ -85,8 +91,9 @@ def iterate_predictions(
             not for judging, since no fixed-size file can do it.
 
     Raises:
-        InputError: an image cannot be read.
+        InputError: an image cannot be read, or a known picture does not come out as it must.
     """
+    require_known_pixels(read=read_image, prepare=batch_from_images)
     compile_kernels()
     size = protocols[0].image_size
     batch = runner.batch or batch

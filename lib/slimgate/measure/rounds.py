@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from slimgate.errors import UsageError
+
 Arm = Callable[[], object]
 """One call of what is timed."""
 
@@ -31,6 +33,9 @@ class Rounds:
         arm_b: what is judged, one call.
         settle_s: pause before every sample.
         clock: returns nanoseconds.
+
+    Raises:
+        UsageError: the clock stands still.
 
     Attributes:
         calls: calls per sample, of A and of B.
@@ -70,7 +75,11 @@ def extend_rounds(rounds: int, pace_ns: int) -> int:
 
 
 def _warm_up(arm: Arm, clock: Clock) -> int:
-    """Run the arm until it is warm; return the nanoseconds of its fastest call."""
+    """Run the arm until it is warm; return the nanoseconds of its fastest call.
+
+    Raises:
+        UsageError: the clock does not move meanwhile: every call would be charged its smallest step.
+    """
     fastest = None
     began = clock()
     done = 0
@@ -80,6 +89,13 @@ def _warm_up(arm: Arm, clock: Clock) -> int:
         spent = max(clock() - before, 1)
         fastest = spent if fastest is None else min(fastest, spent)
         done += 1
+    if clock() <= began:
+        raise UsageError(
+            "clock",
+            found=f"it stands still, or runs backwards, over {done} calls",
+            expected="a clock that moves while something runs, such as time.perf_counter_ns",
+            action="time with another clock; without one no time can be judged on this machine",
+        )
     return fastest or 1
 
 

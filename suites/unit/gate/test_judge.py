@@ -139,6 +139,47 @@ def test_a_value_outside_its_interval_is_invalid() -> None:
 
 
 @pytest.mark.parametrize(
+    ("confidence", "status"), [(0.949, Status.INVALID), (0.95, Status.PASS), (0.99, Status.PASS)]
+)
+def test_an_interval_of_less_than_95_percent_is_invalid(confidence: float, status: Status) -> None:
+    floor = make_floor("latency_ratio_b1", device=DEVICE, max=1.0)
+    measurement = make_measurement(
+        "latency_ratio_b1", 0.8, device=DEVICE, interval=(0.7, 0.9), confidence=confidence
+    )
+    verdict = judge(measurement, floor, record=make_record(measurement))
+    assert verdict.status is status
+    told = f"an interval of {confidence * 100:g}% confidence, 95% or more is asked for" in verdict.message
+    assert told == (status is Status.INVALID)
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        (math.exp(-0.5), Status.PASS),
+        (math.exp(-0.1), Status.PASS),
+        (0.6, Status.INVALID),
+        (0.91, Status.INVALID),
+        (1 / 0.7, Status.INVALID),
+    ],
+)
+def test_a_ratio_lies_among_its_own_samples(value: float, status: Status) -> None:
+    floor = make_floor("latency_ratio_b1", device=DEVICE, max=2.0)
+    measurement = make_measurement("latency_ratio_b1", value, device=DEVICE, samples=(-0.5, -0.3, -0.1))
+    verdict = judge(measurement, floor, record=make_record(measurement))
+    assert verdict.status is status
+    cause = f"measured {value:g}, while its own 3 samples lie between 0.606531 and 0.904837"
+    assert (cause in verdict.message) == (status is Status.INVALID)
+
+
+def test_samples_of_what_is_no_ratio_are_left_alone() -> None:
+    measurement = make_measurement("inference_s", 0.005, device=DEVICE, samples=(1.0, 2.0))
+    verdict = judge(
+        measurement, make_floor("inference_s", device=DEVICE, max=0.01), record=make_record(measurement)
+    )
+    assert verdict.status is Status.PASS
+
+
+@pytest.mark.parametrize(
     ("bounds", "value", "status"),
     [
         ({"max_drop": 0.003}, 0.8971, Status.PASS),

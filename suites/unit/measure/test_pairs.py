@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -202,8 +203,22 @@ def test_record_keeps_the_raw_samples() -> None:
     assert written["ratio"] == pytest.approx(2.0)
 
 
-def test_a_clock_that_stands_still_gives_no_infinite_ratio() -> None:
-    # Warm-up ends by the number of calls, and every sample is charged the clock's smallest step.
-    result = measure_pairs(lambda: None, lambda: None, rounds=6, clock=lambda: 0)
-    assert result.log_ratios == (0.0,) * 6
-    assert result.seconds_a[0] > 0
+@pytest.mark.parametrize("step", [0, -5])
+def test_a_clock_that_does_not_move_is_refused(step: int) -> None:
+    # Every sample would be charged the clock's smallest step: a ratio of 1, whatever runs.
+    ticks = itertools.count(10**9, step)
+    with pytest.raises(UsageError) as raised:
+        measure_pairs(lambda: None, lambda: None, rounds=6, clock=lambda: next(ticks))
+    assert str(raised.value) == (
+        "clock: it stands still, or runs backwards, over 50 calls\n"
+        "  expected: a clock that moves while something runs, such as time.perf_counter_ns\n"
+        "  what to do: time with another clock; without one no time can be judged on this machine"
+    )
+
+
+def test_a_sample_that_the_clock_does_not_resolve_is_charged_its_smallest_step() -> None:
+    ticks = itertools.chain(range(0, 60 * 10**7, 10**7), itertools.repeat(60 * 10**7))
+    result = measure_pairs(lambda: None, lambda: None, rounds=6, clock=lambda: next(ticks))
+    assert result.calls == (1, 1)
+    assert result.seconds_b[-1] == 1e-9
+    assert np.isfinite(result.log_ratios).all()

@@ -1,0 +1,133 @@
+"""Mutation testing of the rooms that find, measure and judge: mutmut on a sample, and its outcome as JSON.
+
+    python .ci/mutants.py [--sample N] [--seed S] [--only GLOB ...]
+
+mutmut wants the package below ``src``, so it runs in a stage of links (``.mutants``). What is counted and who survived
+goes to ``suites/selfcheck/results/mutants.json``, from which ``docs/faults.md`` is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGE = ROOT / ".mutants"
+RESULT = ROOT / "suites" / "selfcheck" / "results" / "mutants.json"
+ROOMS = ("gate", "detect", "measure")
+LINKED = ("conftest.py", "docs", "fixtures", "golden", "pyproject.toml", "README.md", "suites")
+KILLED = (1, 3, -11, -9, -24, 24, 36, 152)
+"""A test failed, pytest broke, or the mutant crashed or ran for ever."""
+
+UNTESTED = 33
+
+
+def main() -> int:
+    """Run mutmut on a sample of the mutants and write the outcome."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--sample", type=int, default=0, help="mutants to try, of all rooms (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--only", action="append", default=[], metavar="GLOB", help="only mutants so called")
+    parser.add_argument("--report", action="store_true", help="try nothing, only write the outcome again")
+    arguments = parser.parse_args()
+    make_stage()
+    if not arguments.report:
+        # The first run makes every mutant and learns which test reaches which function.
+        run_mutmut(["slimgate.detect.boxes.*"])
+        chosen = choose(sorted(read_outcomes()), arguments)
+        run_mutmut(chosen)
+    write_result(arguments)
+    return 0
+
+
+def make_stage() -> None:
+    """Make a folder in which the package lies where mutmut looks for it."""
+    STAGE.mkdir(exist_ok=True)
+    for name, target in (("src", ROOT / "lib"), *((name, ROOT / name) for name in LINKED)):
+        link = STAGE / name
+        if not link.is_symlink():
+            link.symlink_to(target)
+
+
+def run_mutmut(names: list[str]) -> None:
+    """Run mutmut on these mutants, one at a time."""
+    program = Path(sys.executable).with_name("mutmut")
+    subprocess.run([str(program), "run", "--max-children", "1", *names], cwd=STAGE, check=True)
+
+
+def read_outcomes() -> dict[str, int | None]:
+    """Return the exit code of every mutant by its name; None where it was not tried."""
+    found: dict[str, int | None] = {}
+    for room in ROOMS:
+        for path in (STAGE / "mutants" / "src" / "slimgate" / room).rglob("*.meta"):
+            found |= json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
+    return found
+
+
+def choose(names: list[str], arguments: argparse.Namespace) -> list[str]:
+    """Return the mutants that are tried: those asked for, or a seeded sample of them."""
+    if arguments.only:
+        names = [name for name in names if any(fnmatch.fnmatch(name, glob) for glob in arguments.only)]
+    if arguments.sample and arguments.sample < len(names):
+        names = sorted(random.Random(arguments.seed).sample(names, arguments.sample))
+    return names
+
+
+def write_result(arguments: argparse.Namespace) -> None:
+    """Write what became of the mutants, and the lines of those that survived."""
+    outcomes = read_outcomes()
+    known = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {}
+    reasons = {one["mutant"]: one["why"] for one in known.get("survivors", ()) if one.get("why")}
+    rooms: dict[str, dict[str, int]] = {}
+    for room in ROOMS:
+        codes = [code for name, code in outcomes.items() if name.startswith(f"slimgate.{room}.")]
+        rooms[room] = {
+            "mutants": len(codes),
+            "tried": sum(code is not None for code in codes),
+            "killed": sum(code in KILLED for code in codes),
+            "survived": sum(code == 0 for code in codes),
+            "untested": sum(code == UNTESTED for code in codes),
+        }
+    survivors = [
+        describe(name, reasons.get(name, "")) for name, code in sorted(outcomes.items()) if code == 0
+    ]
+    result: dict[str, Any] = {
+        "tool": "mutmut",
+        "seed": arguments.seed,
+        "rooms": rooms,
+        "survivors": survivors,
+    }
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def describe(name: str, why: str) -> dict[str, str]:
+    """Return a mutant's function and the lines that it changes."""
+    program = Path(sys.executable).with_name("mutmut")
+    shown = subprocess.run(
+        [str(program), "show", name], cwd=STAGE, check=True, capture_output=True, text=True
+    )
+    lines = shown.stdout.splitlines()
+    before = [line[1:] for line in lines if line.startswith("-") and not line.startswith("---")]
+    after = [line[1:] for line in lines if line.startswith("+") and not line.startswith("+++")]
+    function = name.partition("__mutmut_")[0].removeprefix("slimgate.").replace("x_", "", 1)
+    return {
+        "mutant": name,
+        "function": function.replace("xǁ", "").replace("ǁ", "."),
+        "before": "\n".join(before),
+        "after": "\n".join(after),
+        "why": why,
+    }
+
+
+if __name__ == "__main__":
+    if shutil.which(str(Path(sys.executable).with_name("mutmut"))) is None:
+        sys.exit("mutmut is not installed here: pip install 'mutmut>=3.8'")
+    sys.exit(main())
