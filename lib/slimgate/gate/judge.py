@@ -112,7 +112,7 @@ def find_causes(measurement: Measurement) -> list[str]:
         ]
     if unit == "ratio" and measurement.samples:
         # Samples of a ratio are its logarithms, round by round; whatever summarises them lies among them.
-        low, high = (math.exp(end(measurement.samples)) for end in (min, max))
+        low, high = math.exp(min(measurement.samples)), math.exp(max(measurement.samples))
         if not low * (1 - _ROUNDING) <= measurement.value <= high * (1 + _ROUNDING):
             return [
                 f"measured {measurement.value:g}, while its own {len(measurement.samples)} samples lie between "
