@@ -21,7 +21,7 @@ from slimgate.study.spec import BF16_RUNTIMES
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 GITLAB = ROOT / ".gitlab-ci.yml"
-SCRIPTS = sorted(path for path in (ROOT / ".ci").iterdir())
+SCRIPTS = sorted(path for path in (ROOT / ".ci").iterdir() if path.suffix != ".py")
 TOX = (ROOT / "tox.ini").read_text(encoding="utf-8")
 
 needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed here")
