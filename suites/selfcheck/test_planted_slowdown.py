@@ -180,7 +180,10 @@ def test_a_slowdown_of_three_is_red_twice_in_a_row_and_never_a_baseline(
         measured = measurement_of(pairs)
         judgement = Judgement(verdicts=(verdict,))
         sound = [make_measurement("map50_95", 0.9), make_measurement("size_bytes", 2_850_000)]
-        run = make_run(tmp_path / night, [measured, *sound], judgement, run_id=night, device=measured.device)
+        (tmp_path / night).mkdir()
+        run = make_run(
+            tmp_path / night / "run", [measured, *sound], judgement, run_id=night, device=measured.device
+        )
         arguments = argparse.Namespace(
             run_dir=run, golden=golden, reason="", another_device=False, allow_dirty=False
         )
