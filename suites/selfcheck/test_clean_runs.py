@@ -28,7 +28,7 @@ from fixtures.fault_table import RESULTS
 from fixtures.faults import OPTION
 from fixtures.goldens import DEVICE, make_run
 from fixtures.planted import CASES, ENGINE, RATIO, REQUIRED, accept_run, green_run
-from fixtures.planted_project import run_project
+from fixtures.tiny_project import run_project
 
 NIGHTS = 50
 RESULT = RESULTS / "clean_runs.json"

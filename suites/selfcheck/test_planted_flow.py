@@ -14,7 +14,7 @@ from slimgate.model import save_checkpoint
 
 from fixtures.detectors import build_detector
 from fixtures.faults import Caught
-from fixtures.planted_project import run_project
+from fixtures.tiny_project import run_project
 
 
 def red_of(project: Path, *variants: str) -> Sequence[Verdict]:

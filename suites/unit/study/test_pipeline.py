@@ -7,9 +7,7 @@ import datetime
 import json
 import re
 import shutil
-from pathlib import Path
 
-import cv2
 import pytest
 from slimgate.artifact import hash_file
 from slimgate.artifact.trt import why_not_installed
@@ -19,74 +17,17 @@ from slimgate.gate import Acceptance, load_run, propose_floors, write_records
 from slimgate.gate.propose import propose_header
 from slimgate.measure import read_matches
 from slimgate.model import save_checkpoint
-from slimgate.study import Store, load_study, run_study
 
 from fixtures.datasets import write_dataset
 from fixtures.detectors import build_detector
-
-STUDY = """
-format = "slimgate-study/1"
-id = "tiny"
-title = "A tiny study"
-[detector]
-weights = "weights/tiny.safetensors"
-[data]
-evaluation = "data/instances.json"
-calibration = "calib/instances.json"
-calibration_images = 6
-[protocol]
-deployed_conf = 0.5
-[measure]
-threads = 1
-rounds = 9
-pictures = 2
-[gate]
-required = ["map50_95", "size_bytes"]
-[[variant]]
-name = "fp32"
-about = "as it is"
-runtimes = ["onnxruntime", "torch"]
-[[variant]]
-name = "int8"
-precision = "int8"
-runtimes = ["onnxruntime"]
-[[variant]]
-name = "pruned"
-operations = ["prune:0.5,scope=layer"]
-runtimes = ["onnxruntime", "onnxruntime-cuda"]
-"""
-
-
-@pytest.fixture
-def project(tmp_path: Path, tiny_detector) -> Path:
-    """Return a project folder with a study, weights, and two disjoint datasets."""
-    folder = tmp_path / "project"
-    (folder / "golden" / "floors").mkdir(parents=True)
-    (folder / "weights").mkdir()
-    save_checkpoint(tiny_detector, folder / "weights" / "tiny.safetensors")
-    write_dataset(folder / "data")
-    write_dataset(folder / "calib")
-    for path in (folder / "calib" / "images").iterdir():
-        picture = cv2.imread(str(path))
-        cv2.imwrite(str(path), 255 - picture)
-    (folder / "tiny.toml").write_text(STUDY)
-    return folder
-
-
-def _run(project: Path, name: str = "run", **options):
-    options.setdefault("timing", False)
-    return run_study(
-        load_study(project / "tiny.toml"),
-        project / name,
-        golden=project / "golden",
-        store=Store(project / "store"),
-        **options,
-    )
+from fixtures.tiny_project import STUDY, run_project
 
 
 def test_a_run_holds_every_case_with_its_numbers(project):
     seen = []
-    finished = _run(project, progress=lambda stage, done, total, note: seen.append((stage, done, total)))
+    finished = run_project(
+        project, progress=lambda stage, done, total, note: seen.append((stage, done, total))
+    )
     run = load_run(finished.directory)
     assert set(run.cases) == {
         "tiny/fp32@onnxruntime",
@@ -125,7 +66,7 @@ def test_a_run_holds_every_case_with_its_numbers(project):
 
 @pytest.mark.timing
 def test_a_time_is_judged_among_all_comparisons_of_the_study_also_when_only_a_part_runs(project):
-    finished = _run(project, expression="int8 or fp32@onnxruntime", timing=True)
+    finished = run_project(project, expression="int8 or fp32@onnxruntime", timing=True)
     run = load_run(finished.directory)
     entry = run.cases["tiny/int8@onnxruntime"]["latency"]["batch1"]
     assert (entry["simultaneous"]["comparisons"], entry["looks"], entry["confidence"]) == (5, 2, 0.95)
@@ -139,14 +80,14 @@ def test_a_time_is_judged_among_all_comparisons_of_the_study_also_when_only_a_pa
 
 
 def test_same_weights_give_the_same_accuracy_in_two_runtimes(project):
-    cases = load_run(_run(project, expression="fp32").directory).cases
+    cases = load_run(run_project(project, expression="fp32").directory).cases
     ours = cases["tiny/fp32@onnxruntime"]["accuracy"]["coco"]
     theirs = cases["tiny/fp32@torch"]["accuracy"]["coco"]
     assert ours["AP"] == pytest.approx(theirs["AP"], abs=0.01)
 
 
 def test_every_case_that_runs_is_compared_with_its_own_network_in_torch(project):
-    run = load_run(_run(project).directory)
+    run = load_run(run_project(project).directory)
     ran = {name: record["parity"] for name, record in run.cases.items() if "accuracy" in record}
     assert {one["images"] for one in ran.values()} == {4}
     assert ran["tiny/fp32@torch"]["score_max_abs"] == 0
@@ -167,7 +108,7 @@ def test_a_runtime_that_is_fed_blue_for_red_fails_its_parity_floor_and_nothing_e
 ):
     from slimgate.runtime.ort import OnnxRuntimeRunner
 
-    accepted = load_run(_run(project, "one", expression="fp32").directory)
+    accepted = load_run(run_project(project, "one", expression="fp32").directory)
     chosen = [one for one in accepted.measurements if one.metric in ("parity_max_abs", "size_bytes")]
     acceptance = Acceptance(run_id="one", started="2026-11-20T08:00:00Z", git_commit="fedcba")
     write_records(chosen, acceptance, project / "golden")
@@ -178,7 +119,7 @@ def test_a_runtime_that_is_fed_blue_for_red_fails_its_parity_floor_and_nothing_e
     (project / "golden" / "floors" / "tiny.toml").write_text(text)
 
     def red(name: str) -> set[tuple[str, str, Status]]:
-        judged = _run(project, name, expression="fp32").judgement
+        judged = run_project(project, name, expression="fp32").judgement
         return {(str(one.case), one.metric, one.status) for one in judged.red() if one.metric != "map50_95"}
 
     assert red("two") == set()
@@ -194,7 +135,7 @@ def test_without_floors_everything_required_is_invalid_and_says_what_to_paste(pr
         'format = "slimgate-waivers/1"\n[[waiver]]\ncase = "tiny/fp32@onnxruntime"\nmetric = "map50_95"\n'
         f'owner = "Ada"\nreason = "it is being trained"\nexpires = {until}\n'
     )
-    judgement = _run(project, expression="fp32@onnxruntime").judgement
+    judgement = run_project(project, expression="fp32@onnxruntime").judgement
     assert {one.metric for one in judgement.verdicts} == {"map50_95", "size_bytes"}
     assert {one.status for one in judgement.verdicts} == {Status.INVALID}
     assert all("no floor" in one.message for one in judgement.verdicts)
@@ -206,11 +147,11 @@ def test_without_floors_everything_required_is_invalid_and_says_what_to_paste(pr
     left.parent.mkdir(parents=True)
     left.write_text('{"format": "slimgate-record/0"}')
     with pytest.raises(InputError, match=r"'slimgate-record/0', older than .*\n.*\n.*accept it"):
-        _run(project, "first", expression="fp32@onnxruntime")
+        run_project(project, "first", expression="fp32@onnxruntime")
     left.unlink()
     waivers.write_text("[[waiver]\n")
     with pytest.raises(InputError, match=r"golden/waivers.toml:1: not TOML"):
-        _run(project, "second", expression="fp32@onnxruntime")
+        run_project(project, "second", expression="fp32@onnxruntime")
 
 
 def test_a_case_that_cannot_run_here_is_not_proven_with_the_reason(project):
@@ -219,7 +160,7 @@ def test_a_case_that_cannot_run_here_is_not_proven_with_the_reason(project):
     reason = get_runtime("onnxruntime-cuda").why_unavailable()
     if reason is None:
         pytest.skip("this machine runs it")
-    judgement = _run(project, expression="pruned").judgement
+    judgement = run_project(project, expression="pruned").judgement
     gaps = {str(gap.case): gap.reason for gap in judgement.not_proven}
     assert reason in gaps["tiny/pruned@onnxruntime-cuda"]
 
@@ -236,7 +177,7 @@ def test_without_a_gpu_every_gpu_case_is_not_proven_for_that_one_reason(project,
         'compute_capability = "device"',
     )
     (project / "tiny.toml").write_text(text)
-    judgement = _run(project, expression="cuda or tensorrt").judgement
+    judgement = run_project(project, expression="cuda or tensorrt").judgement
     gaps = {
         str(gap.case).partition("@")[2]: gap.reason for gap in judgement.not_proven if gap.metric == "case"
     }
@@ -250,24 +191,24 @@ def test_a_case_that_cannot_be_timed_is_invalid_and_the_others_go_on(project, mo
         raise InputError("input of engine", found="batch 32", expected="batch 1", action="export")
 
     monkeypatch.setattr("slimgate.study.timing._Pairs.measure", refuse)
-    judgement = _run(project, expression="fp32@onnxruntime", timing=True).judgement
+    judgement = run_project(project, expression="fp32@onnxruntime", timing=True).judgement
     (verdict,) = judgement.red()
     assert (verdict.metric, verdict.status) == ("case", Status.INVALID)
     assert "input of engine: batch 32" in verdict.message
 
 
 def test_a_second_run_builds_nothing_again(project, monkeypatch):
-    _run(project, "one")
+    run_project(project, "one")
     for function in ("export_onnx", "write_qdq"):
         monkeypatch.setattr(f"slimgate.artifact.{function}", lambda *_, **__: pytest.fail("built again"))
-    _run(project, "two")
+    run_project(project, "two")
 
 
 def test_a_corrupted_store_entry_is_rebuilt_and_the_run_is_the_same(project):
-    first = load_run(_run(project, "one", expression="fp32@onnxruntime").directory)
+    first = load_run(run_project(project, "one", expression="fp32@onnxruntime").directory)
     (file,) = (project / "store").rglob("*.onnx")
     file.write_bytes(file.read_bytes()[:-100])
-    second = load_run(_run(project, "two", expression="fp32@onnxruntime").directory)
+    second = load_run(run_project(project, "two", expression="fp32@onnxruntime").directory)
     key = "tiny/fp32@onnxruntime"
     assert second.cases[key]["accuracy"] == first.cases[key]["accuracy"]
     assert second.cases[key]["artifact"]["sha256"] == first.cases[key]["artifact"]["sha256"]
@@ -279,7 +220,7 @@ def test_interrupted_runs_leave_nothing_but_the_store(project, monkeypatch):
 
     monkeypatch.setattr("slimgate.measure.evaluate_runner", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        _run(project)
+        run_project(project)
     assert not (project / "run").exists()
     assert not list(project.glob(".run-*"))
     assert list((project / "store").rglob("entry.json"))
@@ -288,7 +229,7 @@ def test_interrupted_runs_leave_nothing_but_the_store(project, monkeypatch):
 def test_an_existing_run_directory_is_not_touched(project):
     (project / "run").mkdir()
     with pytest.raises(UsageError, match="exists already"):
-        _run(project)
+        run_project(project)
 
 
 def test_a_case_that_breaks_is_invalid_and_the_others_go_on(project, monkeypatch):
@@ -296,7 +237,7 @@ def test_a_case_that_breaks_is_invalid_and_the_others_go_on(project, monkeypatch
         raise InputError("graph", found="planted", expected="nothing", action="look")
 
     monkeypatch.setattr("slimgate.artifact.write_qdq", broken)
-    judgement = _run(project, expression="int8 or fp32@onnxruntime").judgement
+    judgement = run_project(project, expression="int8 or fp32@onnxruntime").judgement
     messages = {str(one.case): one.message for one in judgement.verdicts if one.metric == "case"}
     assert list(messages) == ["tiny/int8@onnxruntime"]
     assert "planted" in messages["tiny/int8@onnxruntime"]
@@ -307,7 +248,7 @@ def test_a_budget_is_measured_on_labelled_pictures_and_stands_in_the_record(proj
     text = STUDY.replace("calibration_images = 6", labelled)
     settings = 'precision = "int8"\nint8 = { observer = "percentile", budget = 0.9 }'
     (project / "tiny.toml").write_text(text.replace('precision = "int8"', settings))
-    run = _run(project, expression="int8")
+    run = run_project(project, expression="int8")
     record = json.loads((run.directory / "cases" / "int8@onnxruntime.json").read_text())
     step = record["lineage"][-1]
     assert step["settings"] == {"target": "x86", "observer": "percentile", "budget": 0.9}
@@ -324,14 +265,14 @@ def test_labelled_pictures_are_never_evaluated_ones(project):
     settings = 'precision = "int8"\nint8 = { budget = 0.9 }'
     (project / "tiny.toml").write_text(text.replace('precision = "int8"', settings))
     with pytest.raises(InputError, match="2 of 2 labelled pictures are also evaluated"):
-        _run(project, expression="int8")
+        run_project(project, expression="int8")
 
 
 def test_calibrating_on_evaluated_images_is_refused(project):
     shutil.rmtree(project / "calib")
     write_dataset(project / "calib")
     with pytest.raises(InputError, match="calibration images are also evaluated"):
-        _run(project, expression="int8")
+        run_project(project, expression="int8")
 
 
 def test_other_class_names_are_refused(project):
@@ -340,83 +281,15 @@ def test_other_class_names_are_refused(project):
     value["categories"][0]["name"] = "aztec"
     path.write_text(json.dumps(value))
     with pytest.raises(InputError, match="aztec"):
-        _run(project, expression="fp32")
+        run_project(project, expression="fp32")
 
 
 def test_pictures_are_those_in_which_the_cases_differ(project):
-    run = load_run(_run(project).directory)
+    run = load_run(run_project(project).directory)
     for name, entry in run.run["pictures"].items():
         assert (run.directory / entry["file"]).read_bytes()[:2] == b"\xff\xd8"
         assert re.fullmatch(r"\d+", name)
         assert name in run.cases["tiny/fp32@torch"]["pictures"]
-
-
-@pytest.fixture
-def with_more_data(project) -> Path:
-    """Return the project with a second evaluated set: the same pictures, darker."""
-    write_dataset(project / "more")
-    for path in (project / "more" / "images").iterdir():
-        cv2.imwrite(str(path), cv2.imread(str(path)) // 2)
-    text = STUDY.replace("[protocol]", 'also = ["more/instances.json"]\n[protocol]')
-    (project / "tiny.toml").write_text(text)
-    return project
-
-
-def test_a_further_set_is_measured_as_if_it_were_the_first(with_more_data):
-    both = load_run(_run(with_more_data, "both", expression="fp32@onnxruntime").directory)
-    (record,) = both.cases.values()
-    other = record["also"]["more/instances.json"]
-    swapped = STUDY.replace("data/instances.json", "more/instances.json")
-    (with_more_data / "tiny.toml").write_text(swapped)
-    alone = load_run(_run(with_more_data, "alone", expression="fp32@onnxruntime").directory)
-    (expected,) = alone.cases.values()
-    assert {name: other[name] for name in ("accuracy", "confusion", "curves")} == {
-        name: expected[name] for name in ("accuracy", "confusion", "curves")
-    }
-    assert other["accuracy"]["ap_by_iou"] != record["accuracy"]["ap_by_iou"]
-    assert other["dataset"] == {
-        "name": "instances",
-        "images": 6,
-        "sha256": alone.run["dataset"]["sha256"],
-    }
-
-
-def test_metrics_of_a_further_set_carry_its_fingerprint(with_more_data):
-    run = load_run(_run(with_more_data).directory)
-    measured = {(str(one.case), one.metric): one for one in run.measurements}
-    for case in ("tiny/fp32@torch", "tiny/int8@onnxruntime", "tiny/pruned@onnxruntime"):
-        first = measured[case, "map50_95"].provenance
-        other = measured[case, "map50_95[more/instances.json]"].provenance
-        assert other["dataset_sha256"] == run.cases[case]["also"]["more/instances.json"]["dataset"]["sha256"]
-        assert other["dataset_sha256"] != first["dataset_sha256"]
-        assert other["protocol"] == first["protocol"]
-        assert (case, "misses[more/instances.json]") in measured
-        assert (case, "size_bytes[more/instances.json]") not in measured
-
-
-def test_a_further_set_can_be_required(with_more_data):
-    path = with_more_data / "tiny.toml"
-    path.write_text(path.read_text().replace('"size_bytes"]', '"recall/qrcode[more/instances.json]"]'))
-    judgement = _run(with_more_data, expression="fp32@onnxruntime").judgement
-    messages = {one.metric: one.message for one in judgement.verdicts}
-    assert (
-        'paste into [case.floor]: "recall/qrcode[more/instances.json]" = {'
-        in (messages["recall/qrcode[more/instances.json]"])
-    )
-
-
-def test_calibrating_on_images_of_a_further_set_is_refused(with_more_data):
-    shutil.rmtree(with_more_data / "calib")
-    shutil.copytree(with_more_data / "more", with_more_data / "calib")
-    with pytest.raises(InputError, match="calibration images are also evaluated"):
-        _run(with_more_data, expression="int8")
-
-
-def test_a_further_set_of_other_classes_is_refused(with_more_data):
-    path = with_more_data / "more" / "instances.json"
-    path.write_text(path.read_text().replace('"qrcode"', '"aztec"'))
-    with pytest.raises(InputError, match="aztec"):
-        _run(with_more_data, expression="fp32")
 
 
 def test_a_slim_variant_says_how_it_came_to_be(project, tiny_detector):
@@ -430,7 +303,7 @@ def test_a_slim_variant_says_how_it_came_to_be(project, tiny_detector):
     )
     text += f'[[variant]]\nname = "retrained"\n{own}runtimes = ["onnxruntime"]\n'
     (project / "tiny.toml").write_text(text)
-    run = load_run(_run(project, expression="fp32@torch or pruned@onnxruntime or retrained").directory)
+    run = load_run(run_project(project, expression="fp32@torch or pruned@onnxruntime or retrained").directory)
     slim = run.cases["tiny/pruned@onnxruntime"]
     assert slim["controls"] == {"dense": "retrained"}
     assert run.run["trainings"] == {slim["training"]: {"stages": [stages]}}
@@ -444,7 +317,7 @@ def test_the_fingerprint_is_that_of_the_weights_that_a_variant_brings(project):
     save_checkpoint(own, project / "weights" / "own.safetensors")
     text = STUDY.replace('operations = ["prune:0.5,scope=layer"]', 'weights = "weights/own.safetensors"')
     (project / "tiny.toml").write_text(text)
-    run = load_run(_run(project, expression="fp32@torch or pruned@onnxruntime").directory)
+    run = load_run(run_project(project, expression="fp32@torch or pruned@onnxruntime").directory)
     found = {one.case.variant: one.provenance["weights_sha256"] for one in run.measurements}
     assert found["pruned"] == own.weights_sha256 != found["fp32"]
 
@@ -454,7 +327,7 @@ def test_a_variant_that_suppresses_inside_is_evaluated_by_its_rows(project):
     (project / "tiny.toml").write_text(
         text + '[[variant]]\nname = "rows"\nnms = true\nruntimes = ["onnxruntime", "tensorrt"]\n'
     )
-    finished = _run(project, expression="tiny/fp32@onnxruntime or tiny/rows")
+    finished = run_project(project, expression="tiny/fp32@onnxruntime or tiny/rows")
     run = load_run(finished.directory)
     rows, raw = run.cases["tiny/rows@onnxruntime"], run.cases["tiny/fp32@onnxruntime"]
     assert rows["artifact"]["facts"]["nms"] == {"conf": 0.001, "iou": 0.6, "max_det": 300}
@@ -473,7 +346,7 @@ def test_an_engine_is_built_for_the_batches_of_its_variant(project):
     (project / "tiny.toml").write_text(
         text + f'[[variant]]\nname = "engine"\nruntimes = {runtimes}\nbatches = [8, 32]\n'
     )
-    run = load_run(_run(project, expression="tiny/engine").directory)
+    run = load_run(run_project(project, expression="tiny/engine").directory)
     plain, captured = (
         run.cases["tiny/engine@tensorrt-rtx-sm86"],
         run.cases["tiny/engine@tensorrt-rtx-cudagraph-sm86"],
