@@ -1,95 +1,26 @@
+"""Accepting a run: what is written, what is printed to be pasted, and what that holds."""
+
 from __future__ import annotations
 
-import json
-import math
-import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from slimgate.cli import main
-from slimgate.flow import Measurement, Status, Verdict
-from slimgate.gate import Judgement, Matrix, judge_run, load_floors, load_records, load_run
+from slimgate.flow import Status, Verdict
+from slimgate.gate import Judgement, Matrix, judge_run, load_floors, load_records
 
-from fixtures.goldens import DEVICE, FLOORS_TOML, FP32, INT8, LATENCY_TOML, make_measurement, make_run
-
-MEASURED = (
-    make_measurement("map50_95", 0.896, FP32),
-    make_measurement("size_bytes", 10_000_000, FP32),
-    make_measurement("map50_95", 0.895),
-    make_measurement("map75", 0.885),
-    make_measurement("recall/qrcode", 0.955),
-    make_measurement("size_bytes", 2_850_000),
-    make_measurement("latency_ratio_b1", 0.6, device=DEVICE, interval=(0.58, 0.62), confidence=0.95),
+from fixtures.acceptances import (
+    MEASURED,
+    NEW_WEIGHTS,
+    SIZE,
+    accept,
+    change,
+    judge_again,
+    paste,
+    with_provenance,
 )
-SIZE = 'size_bytes = { max = 10_100_000, slack = 500_000, unit = "bytes" }\n'
-NEW_WEIGHTS = {"weights_sha256": "e" * 64}
-
-
-@pytest.fixture
-def held(golden: Path) -> Path:
-    """Give every measurement of ``MEASURED`` that needs one a floor."""
-    (golden / "floors" / "codes.toml").write_text(FLOORS_TOML + SIZE)
-    return golden
-
-
-def accept(run: Path, golden: Path, *options: str) -> int:
-    return main(["accept", str(run), "--golden", str(golden), *options])
-
-
-def change(index: int, value: float, **changes: Any) -> tuple[Measurement, ...]:
-    """Return the measurements with another value in one place."""
-    old = MEASURED[index]
-    new = make_measurement(old.metric, value, old.case, device=old.device, **changes)
-    return (*MEASURED[:index], new, *MEASURED[index + 1 :])
-
-
-def with_provenance(measured: Sequence[Measurement], **provenance: Any) -> tuple[Measurement, ...]:
-    """Return measurements of something else: other weights, another machine."""
-    return tuple(
-        make_measurement(
-            one.metric,
-            one.value,
-            one.case,
-            device=one.device,
-            interval=one.interval,
-            provenance=provenance,
-        )
-        for one in measured
-    )
-
-
-def judge_again(golden: Path, measurements: Sequence[Measurement], run_id: str = "next") -> Judgement:
-    return judge_run(
-        measurements,
-        load_floors(golden, "codes", device=DEVICE),
-        load_records(golden, "codes", device=DEVICE),
-        Matrix(cases=(FP32, INT8), full=True, required=("map50_95",), run_id=run_id),
-    )
-
-
-def paste(output: str, golden: Path) -> None:
-    """Do what a person does, from top to bottom: put each printed line where the one above it says."""
-    (golden / "floors").mkdir(parents=True, exist_ok=True)
-    for part in output.split("# ---- ")[1:]:
-        head, _, text = part.partition("\n")
-        file = golden.parent / head.split(": ")[0]
-        lines = file.read_text().splitlines() if file.exists() else []
-        pieces = re.split(r"^# (.* line.*: .*|.* after line .*:|at the end .*:)$", text, flags=re.MULTILINE)
-        lines += pieces[0].splitlines()
-        for told, block in zip(pieces[1::2], pieces[2::2], strict=True):
-            numbers = re.search(r"(in place of|after) lines? (\d+)(?:-(\d+))?", told)
-            if numbers is None:
-                assert told == "at the end of the file:"
-                lines += block.splitlines()
-                continue
-            first, last = int(numbers[2]), int(numbers[3] or numbers[2])
-            start = first if numbers[1] == "after" else first - 1
-            lines[start:last] = block.strip("\n").splitlines()
-        file.write_text("\n".join(lines) + "\n")
+from fixtures.goldens import DEVICE, FLOORS_TOML, FP32, INT8, LATENCY_TOML, make_measurement, make_run
 
 
 def test_from_a_first_run_to_a_green_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -329,139 +260,3 @@ def test_what_is_waived_needs_no_reason_and_keeps_its_floor(
     output, told = capsys.readouterr()
     assert output == ""
     assert "waived, so its floor stands: codes/int8@onnxruntime recall/qrcode until 2999-01-01 by Ada" in told
-
-
-def test_times_of_another_device_are_refused(held: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = make_run(held.parent / "run", MEASURED, device="cpu:Intel Xeon")
-    assert accept(run, held) == 2
-    complaint = capsys.readouterr().err
-    assert f"has times of {DEVICE}\n" in complaint
-    assert "times of the machine that it ran on: cpu:Intel Xeon\n" in complaint
-    assert not (held / "records").exists()
-
-
-def test_a_floors_file_of_a_device_with_the_same_file_name_is_not_taken_over(
-    held: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = held / "floors" / "codes.cpu-amd-epyc-9r14.toml"
-    path.write_text(LATENCY_TOML.replace(DEVICE, "cpu:AMD EPYC, 9R14"))
-    assert accept(make_run(held.parent / "run", MEASURED), held) == 2
-    complaint = capsys.readouterr().err
-    assert f"golden/floors/{path.name}: is of another device than '{DEVICE}'" in complaint
-    assert "tell the device apart in its key" in complaint
-
-
-def test_records_of_another_machine_are_kept_and_never_replaced_unasked(
-    held: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    here, there = "cpu:AMD EPYC 9R14", "cpu:Intel Xeon"
-    accept(make_run(held.parent / "old", with_provenance(MEASURED, machine=there), run_id="old"), held)
-    run = make_run(held.parent / "run", with_provenance(MEASURED, machine=here))
-    capsys.readouterr()
-    assert accept(run, held) == 0
-    told = capsys.readouterr().err
-    assert "records: 1 written: 1 in golden/records/codes/cpu-amd-epyc-9r14" in told
-    assert "records: 2 of accuracy and size kept as another machine measured them" in told
-    record = load_records(held, "codes", device=DEVICE).find(INT8, "map50_95")
-    assert record is not None
-    assert record.measurement.provenance["machine"] == there
-    other = with_provenance(MEASURED, machine=here, **NEW_WEIGHTS)
-    run = make_run(held.parent / "other", other, run_id="other")
-    assert accept(run, held, "--reason", "new weights") == 2
-    complaint = capsys.readouterr().err
-    assert (
-        f"would replace records of another device, {there}: codes/fp32@onnxruntime, codes/int8" in complaint
-    )
-    assert "with --another-device" in complaint
-    assert accept(run, held, "--reason", "new weights", "--another-device") == 0
-    record = load_records(held, "codes", device=DEVICE).find(INT8, "map50_95")
-    assert record is not None
-    assert record.measurement.provenance["machine"] == here
-
-
-def test_orphan_records_are_told(held: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    accept(make_run(held.parent / "old", MEASURED, run_id="old"), held)
-    folder = held / "records" / "codes" / "any"
-    record = json.loads((folder / "int8@onnxruntime.json").read_text())
-    (folder / "gone@onnxruntime.json").write_text(json.dumps({**record, "case": "codes/gone@onnxruntime"}))
-    capsys.readouterr()
-    run = make_run(held.parent / "run", MEASURED, cases=[str(FP32), str(INT8)])
-    assert accept(run, held) == 0
-    assert (
-        "orphan record: golden/records/codes/any/gone@onnxruntime.json: the study has no such case"
-        in capsys.readouterr().err
-    )
-
-
-REFUSALS = [
-    (
-        {"complete": False, "filter": "int8"},
-        "is a partial run (-k 'int8')",
-        "run the whole study, without -k",
-    ),
-    ({"complete": False}, "is an incomplete run", "run the whole study"),
-    ({"git": {"commit": "12", "dirty": True}}, "ran in a tree with uncommitted changes", "--allow-dirty"),
-    ({"git": {}}, "ran outside a git repository", "--allow-dirty"),
-]
-
-
-@pytest.mark.parametrize(("run", "found", "action"), REFUSALS)
-def test_a_run_that_is_no_evidence_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], run: dict[str, object], found: str, action: str
-) -> None:
-    assert accept(make_run(tmp_path / "run", MEASURED, **run), tmp_path / "golden") == 2
-    complaint = capsys.readouterr().err
-    assert found in complaint
-    assert action in complaint
-    assert not (tmp_path / "golden").exists()
-
-
-def test_a_dirty_run_that_is_accepted_says_so_for_ever(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", MEASURED, git={"commit": "12", "dirty": True})
-    assert accept(run, tmp_path / "golden", "--allow-dirty") == 0
-    record = load_records(tmp_path / "golden", "codes", device=DEVICE).find(INT8, "map50_95")
-    assert record is not None
-    assert record.accepted.dirty
-
-
-@pytest.mark.parametrize(
-    ("bad", "found"),
-    [
-        (make_measurement("map50", math.nan), "codes/int8@onnxruntime map50 (measured nan"),
-        (make_measurement("map50", 0.9, valid=False, why_invalid="wrong provider"), "map50 (wrong provider)"),
-        (make_measurement("map50_95", 0.9), "codes/int8@onnxruntime map50_95 (measured twice)"),
-    ],
-)
-def test_a_run_with_an_invalid_measurement_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], bad: Measurement, found: str
-) -> None:
-    assert accept(make_run(tmp_path / "run", [*MEASURED, bad]), tmp_path / "golden") == 2
-    complaint = capsys.readouterr().err
-    assert "cannot be evidence: codes/int8@onnxruntime map50" in complaint
-    assert found in complaint
-
-
-def test_a_run_with_a_failed_case_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    failed = Verdict(
-        case=INT8, metric="case", status=Status.INVALID, measured=None, floor=None, unit="", message="m"
-    )
-    assert accept(make_run(tmp_path / "run", MEASURED, Judgement(verdicts=(failed,))), tmp_path) == 2
-    assert "cannot be evidence: codes/int8@onnxruntime (failed)" in capsys.readouterr().err
-
-
-def test_a_run_without_measurements_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert accept(make_run(tmp_path / "run", []), tmp_path) == 2
-    assert "cannot be evidence: nothing was measured" in capsys.readouterr().err
-
-
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert accept(tmp_path, tmp_path) == 2
-    assert "run.json: no such file" in capsys.readouterr().err
-
-
-def test_the_run_is_left_as_it_was(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", MEASURED)
-    before = {path: path.read_bytes() for path in run.iterdir()}
-    accept(run, tmp_path / "golden")
-    assert {path: path.read_bytes() for path in run.iterdir()} == before
-    assert load_run(run).measurements == MEASURED
