@@ -13,13 +13,17 @@ from slimgate.measure.rounds import extend_rounds
 
 
 class FakeMachine:
-    """A clock that only the arms move: deterministic durations, optional drift, and a log of who ran."""
+    """A clock that only the arms move: deterministic durations, optional drift, and a log of who ran.
 
-    def __init__(self, *, drift: float = 0.0, noise: float = 0.0) -> None:
+    A call of another arm than the last one takes ``waking_ms`` longer.
+    """
+
+    def __init__(self, *, drift: float = 0.0, noise: float = 0.0, waking_ms: float = 0.0) -> None:
         self.now = 0.0
         self.drift = drift
         self.random = np.random.default_rng(7)
         self.noise = noise
+        self.waking_ms = waking_ms
         self.log: list[str] = []
 
     def clock(self) -> int:
@@ -28,6 +32,8 @@ class FakeMachine:
     def arm(self, name: str, milliseconds: float) -> Callable[[], None]:
         def call() -> None:
             factor = 1 + self.drift * len(self.log) + self.noise * abs(self.random.standard_normal())
+            if self.log[-1:] != [name]:
+                self.now += self.waking_ms * 1e6
             self.now += milliseconds * 1e6 * factor
             self.log.append(name)
 
@@ -55,6 +61,19 @@ def test_rounds_alternate_which_arm_is_first() -> None:
     machine = FakeMachine()
     measure_pairs(machine.arm("a", 50), machine.arm("b", 50), rounds=6, clock=machine.clock)
     assert "".join(machine.log)[-12:] == "abbaabbaabba"
+
+
+def test_each_sample_of_a_fast_arm_begins_with_a_call_that_is_not_timed() -> None:
+    machine = FakeMachine()
+    result = measure_pairs(machine.arm("a", 50), machine.arm("b", 10), rounds=6, clock=machine.clock)
+    assert "".join(machine.log)[-24:] == "aabbbbaaaabbbbaaaabbbbaa"
+    assert result.calls == (1, 1)
+
+
+def test_what_wakes_an_arm_does_not_draw_ratios_towards_one() -> None:
+    machine = FakeMachine(waking_ms=0.5)
+    result = measure_pairs(machine.arm("a", 10), machine.arm("b", 2), rounds=6, clock=machine.clock)
+    assert result.ratio == pytest.approx(0.2)
 
 
 def test_steady_drift_falls_on_both_arms_alike() -> None:
@@ -149,7 +168,7 @@ def test_a_control_that_is_off_is_extended_once() -> None:
 
 
 def test_a_control_that_is_hardly_known_is_extended_too() -> None:
-    turns = iter([1.0, 1.5] * 1000)  # whatever is second in a round takes longer
+    turns = iter([1.0, 1.0, 1.0, 1.5] * 1000)  # what is timed second in a round takes longer
     machine = FakeMachine()
 
     def restless() -> None:
