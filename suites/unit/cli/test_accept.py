@@ -260,3 +260,16 @@ def test_what_is_waived_needs_no_reason_and_keeps_its_floor(
     output, told = capsys.readouterr()
     assert output == ""
     assert "waived, so its floor stands: codes/int8@onnxruntime recall/qrcode until 2999-01-01 by Ada" in told
+
+
+def test_a_waiver_of_what_does_not_pay_is_not_called_unused(
+    held: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slimgate.gate.waivers.LONGEST_DAYS", 10**6)
+    run = make_run(held.parent / "run", change(4, 0.95))
+    (held / "waivers.toml").write_text(WAIVER)
+    assert accept(run, held, "--reason", "better") == 0
+    assert "unused waiver" in "".join(capsys.readouterr())
+    (held / "waivers.toml").write_text(WAIVER.replace('metric = "recall/qrcode"', 'check = "pays/int8_b1"'))
+    assert accept(run, held, "--reason", "better") == 0
+    assert "unused waiver" not in "".join(capsys.readouterr())
