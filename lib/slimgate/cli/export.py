@@ -21,15 +21,16 @@ examples:
   slimgate export best.pt --precision fp16 --calib data.yaml   the same, and layers that reach 65504 stay in float32
   slimgate export best.pt --precision int8 --calib data.yaml   INT8 for onnxruntime on x86
   slimgate export best.pt --precision int8 --calib codes:calib --target openvino
-  slimgate export best.pt --precision int8 --calib train.yaml --budget 0.002 --labelled train.yaml --evaluated val.yaml
+  slimgate export best.pt --precision int8 --calib data.yaml --budget 0.002 --labelled data.yaml
   slimgate export best.pt --precision fp16 --format engine --compute-capability 8.6
   slimgate export best.pt --precision int8 --format engine --calib data.yaml
   slimgate export best.pt --nms --nms-conf .25 --nms-iou .45   answers with detections, for predict and for shipping
   slimgate export best.pt --format engine --profile 1:1:1 --profile 32:32:32      tuned for two batch sizes
 
-INT8 is calibrated on training images (512 by default), never on the images it will be judged on: name those with
---evaluated and the overlap is checked by content. The head stays in float. Targets of INT8: x86 (onnxruntime),
-openvino, tensorrt; the same Q/DQ file is not the same network in all of them, so each gets its own.
+INT8 is calibrated on training images (512 by default), those that a data.yaml calls train, never on the images it will
+be judged on: its val images, or what --evaluated names. The overlap is checked by content. The head stays in float.
+Targets of INT8: x86 (onnxruntime), openvino, tensorrt; the same Q/DQ file is not the same network in all of them, so
+each gets its own.
 --budget returns groups of layers to float until INT8 loses no more mAP than that on labelled training pictures;
 --plan-out writes every scale and zero point, and why each float layer stays float. docs/quantization.md has more.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from slimgate.compress.quantize import QuantizationPlan
+    from slimgate.data import CalibrationList, Dataset
     from slimgate.flow import Artifact
 
 
@@ -16,13 +17,17 @@ def add_int8_options(parser: argparse.ArgumentParser) -> None:
     """Add what only ``--precision int8`` reads."""
     options = parser.add_argument_group("INT8")
     options.add_argument(
-        "--calib", metavar="DATA", help="images for INT8: codes:calib, data.yaml, COCO .json"
+        "--calib",
+        metavar="DATA",
+        help="training images for INT8: data.yaml (its train images), COCO .json, codes:calib",
     )
     options.add_argument(
         "--calib-count", type=int, default=512, metavar="N", help="how many (default: %(default)s)"
     )
     options.add_argument(
-        "--evaluated", metavar="DATA", help="the dataset it will be judged on, to be kept apart"
+        "--evaluated",
+        metavar="DATA",
+        help="the dataset it will be judged on, to be kept apart (default: the val images of --calib's data.yaml)",
     )
     options.add_argument(
         "--observer",
@@ -47,7 +52,9 @@ def add_int8_options(parser: argparse.ArgumentParser) -> None:
         help="largest drop of mAP50-95 to accept, such as 0.002: groups go back to float until it is kept",
     )
     options.add_argument(
-        "--labelled", metavar="DATA", help="labelled training pictures that mAP is measured on"
+        "--labelled",
+        metavar="DATA",
+        help="labelled training pictures for mAP: data.yaml (its train images), COCO .json, codes:train",
     )
     options.add_argument(
         "--labelled-count",
@@ -128,7 +135,7 @@ def quantize(args: argparse.Namespace, fp32: Artifact, path: Path, *, target: st
 
     from slimgate.compress.quantize import QuantizationSettings
     from slimgate.compress.quantize.source import load_quantizable
-    from slimgate.data import calibration_list, check_class_names, labelled_list, load_dataset
+    from slimgate.data import check_class_names, labelled_list, load_dataset, training_source
     from slimgate.study.int8 import Pictures, calibrate, write_int8
 
     # Before hundreds of images are read.
@@ -139,14 +146,11 @@ def quantize(args: argparse.Namespace, fp32: Artifact, path: Path, *, target: st
         sensitivity=args.sensitivity,
         score_groups=args.score_groups,
     )
-    evaluated = load_dataset(args.evaluated) if args.evaluated else None
-    calibration = calibration_list(
-        load_dataset(args.calib, count=args.calib_count), count=args.calib_count, evaluated=evaluated
-    )
+    calibration, evaluated = _read_calibration(args)
     labelled = None
     if args.labelled is not None:
         labelled = labelled_list(
-            load_dataset(args.labelled, count=args.labelled_count + len(calibration.paths)),
+            load_dataset(training_source(args.labelled), count=args.labelled_count + len(calibration.paths)),
             count=args.labelled_count,
             calibration=calibration,
             evaluated=(evaluated,) if evaluated else (),
@@ -167,14 +171,22 @@ def quantize(args: argparse.Namespace, fp32: Artifact, path: Path, *, target: st
 def observe_ranges(args: argparse.Namespace, fp32: Artifact) -> dict[str, float] | None:
     """Return the largest value of each tensor over the calibration images; None when none were named."""
     from slimgate.compress.quantize import observe_maxima
-    from slimgate.data import calibration_list, load_dataset
     from slimgate.study.int8 import calibration_inputs
 
     if args.calib is None:
         return None
-    images = load_dataset(args.calib, count=args.calib_count)
-    calibration = calibration_list(images, count=args.calib_count, evaluated=None)
+    calibration, _ = _read_calibration(args)
     return observe_maxima(fp32.path, calibration_inputs(calibration.paths, fp32))
+
+
+def _read_calibration(args: argparse.Namespace) -> tuple[CalibrationList, Dataset | None]:
+    """Return what is calibrated on, and what it was found to be kept apart from, if anything was named."""
+    from slimgate.data import calibration_list, held_out_source, load_dataset, training_source
+
+    kept_apart = args.evaluated or held_out_source(args.calib)
+    evaluated = load_dataset(kept_apart) if kept_apart else None
+    images = load_dataset(training_source(args.calib), count=args.calib_count)
+    return calibration_list(images, count=args.calib_count, evaluated=evaluated), evaluated
 
 
 def _write_plan(path: Path, artifact: Artifact, plan: QuantizationPlan) -> None:

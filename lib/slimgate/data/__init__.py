@@ -6,7 +6,7 @@ from slimgate.data.fetch import fetch
 from slimgate.data.images import inspect_image, list_images, read_image
 from slimgate.data.known_picture import require_known_pixels
 from slimgate.data.letterbox import Letterbox, batch_from_images, letterbox, rectangle_from_image
-from slimgate.data.load import load_dataset
+from slimgate.data.load import held_out_source, load_dataset, training_source
 from slimgate.data.sample import Dataset, Sample
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "check_class_names",
     "check_image_size",
     "fetch",
+    "held_out_source",
     "inspect_image",
     "labelled_list",
     "letterbox",
@@ -27,4 +28,5 @@ __all__ = [
     "read_image",
     "rectangle_from_image",
     "require_known_pixels",
+    "training_source",
 ]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from slimgate.data.coco_json import read_coco
 from slimgate.data.sample import Dataset
-from slimgate.data.yolo_txt import read_yolo
+from slimgate.data.yolo_txt import named_splits, read_yolo
 from slimgate.errors import InputError, UsageError, nearest_name
 
 _BUILT_IN = ("coco128", "codes:train", "codes:val", "codes:test", "codes:calib")
+_YAML = frozenset({".yaml", ".yml"})
 _SPLIT = re.compile(r"(?P<file>.+\.ya?ml):(?P<split>\w+)")
 
 
@@ -57,7 +58,7 @@ def load_dataset(source: str | Path, *, count: int | None = None) -> Dataset:
         )
     if path.suffix == ".json":
         return read_coco(path, name=path.stem, count=count)
-    if path.suffix in {".yaml", ".yml"}:
+    if path.suffix in _YAML:
         return read_yolo(path, name=_name_of(path), count=count)
     raise InputError(
         text,
@@ -65,6 +66,28 @@ def load_dataset(source: str | Path, *, count: int | None = None) -> Dataset:
         expected="a COCO .json or a YOLO data.yaml",
         action="point at the annotation file, or at the folder that holds images/ and labels/",
     )
+
+
+def training_source(source: str) -> str:
+    """Return a source as it is meant where pictures are learned from: of a ``data.yaml``, its ``train`` images.
+
+    Evaluation means its ``val`` images instead. Whatever names its images itself stays as it is.
+    """
+    return f"{source}:train" if Path(source).suffix in _YAML else source
+
+
+def held_out_source(source: str) -> str | None:
+    """Return what a ``data.yaml`` itself keeps for evaluation, its ``val``, else its ``test`` images.
+
+    None where it names neither, and for every other source.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if Path(source).suffix not in _YAML:
+        return None
+    split = next((split for split in named_splits(Path(source)) if split != "train"), None)
+    return split and f"{source}:{split}"
 
 
 def _name_of(config: Path) -> str:

@@ -83,6 +83,16 @@ def read_yolo(
     return build_dataset(rows, subject=str(source), name=name, class_names=names, notes=notes, facts=facts)
 
 
+def named_splits(path: Path) -> tuple[str, ...]:
+    """Return which of val, test and train a ``data.yaml`` names images for, in this order.
+
+    Raises:
+        InputError: it is not there, or no YAML mapping.
+    """
+    config = _read_yaml(path)
+    return tuple(key for key in _SPLIT_KEYS if config.get(key))
+
+
 def _list_folder(folder: Path) -> list[Path]:
     images = folder / "images"
     if not images.is_dir():

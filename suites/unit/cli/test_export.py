@@ -8,6 +8,7 @@ from PIL import Image
 from slimgate.artifact import artifact_from_file
 from slimgate.artifact.trt import why_not_installed
 from slimgate.cli import main
+from slimgate.data import calibration_list, load_dataset
 from slimgate.model import save_checkpoint
 
 from fixtures.artifacts import random_images
@@ -75,6 +76,44 @@ def test_calibrating_on_the_evaluated_images_is_refused(artifacts, images, tmp_p
     code, _, error = _run(capsys, "export", artifacts.fp32.path, *arguments)
     assert code == 2
     assert "6 of 6 calibration images are also evaluated" in error
+    assert not out.exists()
+
+
+@pytest.fixture
+def splits(tmp_path):
+    """Return a data.yaml with six training pictures and two others to evaluate."""
+    for split, first, count in (("train", 0, 6), ("val", 6, 2)):
+        for name in ("images", "labels"):
+            (tmp_path / name / split).mkdir(parents=True)
+        for index, image in enumerate(random_images(first + count)[first:]):
+            picture = Image.fromarray((image.transpose(1, 2, 0) * 255).astype("uint8"))
+            picture.save(tmp_path / "images" / split / f"{index}.png")
+            (tmp_path / "labels" / split / f"{index}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    config = tmp_path / "data.yaml"
+    config.write_text("train: images/train\nval: images/val\nnames: [datamatrix, qrcode, barcode]\n")
+    return config
+
+
+def test_a_data_yaml_is_calibrated_on_its_train_images(artifacts, splits, tmp_path, capsys):
+    expected = calibration_list(load_dataset(f"{splits}:train"), count=6, evaluated=None).sha256
+    out = tmp_path / "m.onnx"
+    options = ["--precision", "int8", "--calib", splits, "--calib-count", "6", "-o", out]
+    code, _, error = _run(capsys, "export", artifacts.fp32.path, *options)
+    assert code == 0, error
+    assert artifact_from_file(out).lineage[-1].notes["calibration_sha256"] == expected
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_val_images_among_the_train_images_of_a_data_yaml_are_refused(
+    artifacts, splits, tmp_path, capsys, precision
+):
+    trained = splits.parent / "images" / "train"
+    (trained / "5.png").write_bytes((splits.parent / "images" / "val" / "1.png").read_bytes())
+    out = tmp_path / "m.onnx"
+    options = ["--precision", precision, "--calib", splits, "--calib-count", "6", "-o", out]
+    code, _, error = _run(capsys, "export", artifacts.fp32.path, *options)
+    assert code == 2
+    assert "1 of 6 calibration images are also evaluated: 5.png" in error
     assert not out.exists()
 
 
