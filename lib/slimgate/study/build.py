@@ -14,7 +14,7 @@ from slimgate.study.spec import DEVICE, ENGINE_RUNTIMES, Study, VariantSpec, eng
 from slimgate.study.store import Store, hash_json
 
 if TYPE_CHECKING:
-    from slimgate.compress.quantize import QuantizationPlan
+    from slimgate.compress.quantize import QuantizationPlan, QuantizationSettings
     from slimgate.data import CalibrationList
     from slimgate.study.int8 import Pictures
 
@@ -60,7 +60,6 @@ class Builder:
     store: Store
     _variants: dict[str, Variant] = field(default_factory=dict)
     _bases: dict[str, Detector] = field(default_factory=dict)
-    _plans: dict[tuple[str, str], QuantizationPlan] = field(default_factory=dict)
 
     @property
     def calibration(self) -> CalibrationList | None:
@@ -180,7 +179,7 @@ class Builder:
                 lambda folder: convert_fp16(fp32, folder / fp32.path.name),
             )
         from slimgate.compress.quantize import QuantizationSettings
-        from slimgate.study.int8 import calibrate, write_int8, write_peer
+        from slimgate.study.int8 import write_int8, write_peer
 
         assert self.pictures is not None, "a study with INT8 variants is prepared with a calibration list"
         pictures = self.pictures
@@ -189,11 +188,7 @@ class Builder:
         def build_int8(folder: Path) -> Artifact:
             if settings.peer:
                 return write_peer(fp32, folder / fp32.path.name, pictures=pictures, peer=settings.peer)
-            # Ranges are the same for every target; what a budget gives back to float is not.
-            key = (fp32.sha256, settings.observer)
-            if key not in self._plans:
-                self._plans[key] = calibrate(fp32, pictures, settings)
-            plan = self._plans[key]
+            plan = self._plan(fp32, pictures, settings)
             path = folder / fp32.path.name
             return write_int8(fp32, plan, path, target=target, pictures=pictures, settings=settings)[0]
 
@@ -206,6 +201,21 @@ class Builder:
             "versions": _versions(),
         }
         return self.store.artifact({**inputs, **pictures.to_json()}, build_int8)
+
+    def _plan(self, fp32: Artifact, pictures: Pictures, settings: QuantizationSettings) -> QuantizationPlan:
+        """Return the plan before any budget: its ranges are the same for every target."""
+        from slimgate.compress.quantize import QuantizationPlan
+        from slimgate.study.int8 import calibrate
+
+        inputs = {
+            "kind": "quantization-plan",
+            "from": fp32.sha256,
+            "observer": settings.observer,
+            "calibration_sha256": pictures.calibration.sha256,
+            "versions": _versions("onnxruntime", "onnxruntime-gpu"),
+        }
+        kept = self.store.values(inputs, lambda: calibrate(fp32, pictures, settings).to_json())
+        return QuantizationPlan.from_json(kept)
 
     def _suppressing(self, graph: Artifact) -> Artifact:
         from slimgate.artifact import append_nms

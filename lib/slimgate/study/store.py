@@ -10,11 +10,14 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from slimgate.errors import SlimgateError
 from slimgate.flow import Artifact, Json, Precision, Step
 
 ENTRY_FORMAT = "slimgate-store/1"
+
+_Kept = TypeVar("_Kept")
 
 _ROOMS_THAT_SHAPE_ARTIFACTS = ("model", "data", "detect", "compress", "artifact")
 
@@ -22,9 +25,9 @@ _ROOMS_THAT_SHAPE_ARTIFACTS = ("model", "data", "detect", "compress", "artifact"
 class Store:
     """Files under keys: sha256 of everything that went in.
 
-    Each entry is a folder holding the file and ``entry.json``. It is built in a temporary folder and renamed,
-    under a lock of its own, so that two processes never build the same thing twice; what a killed build leaves
-    behind goes when the same entry is built next.
+    Each entry is a folder holding ``entry.json`` and, of an artifact, its file. It is built in a temporary folder
+    and renamed, under a lock of its own, so that two processes never build the same thing twice; what a killed build
+    leaves behind goes when the same entry is built next.
 
     Args:
         root: the folder; made when missing. Default: ``SLIMGATE_CACHE``, else the user's cache folder.
@@ -44,13 +47,46 @@ class Store:
         Raises:
             OSError: the store cannot be written.
         """
+
+        def describe(folder: Path) -> dict[str, Json]:
+            built = build(folder)
+            return {"file": built.path.name, "artifact": artifact_to_json(built)}
+
+        return self._entry(inputs, describe, _read_artifact)
+
+    def values(
+        self, inputs: Mapping[str, Json], work_out: Callable[[], Mapping[str, Json]]
+    ) -> dict[str, Json]:
+        """Return the JSON values for these inputs, working them out when they are not there intact.
+
+        Args:
+            inputs: as for ``artifact``.
+            work_out: returns the values.
+
+        Raises:
+            OSError: the store cannot be written.
+        """
+
+        def describe(folder: Path) -> dict[str, Json]:
+            worked_out = dict(work_out())
+            return {"values": worked_out, "sha256": hash_json(worked_out)}
+
+        return self._entry(inputs, describe, _read_values)
+
+    def _entry(
+        self,
+        inputs: Mapping[str, Json],
+        describe: Callable[[Path], dict[str, Json]],
+        read: Callable[[Path, Mapping[str, Json]], _Kept],
+    ) -> _Kept:
+        """Return what ``read(folder, entry)`` makes of an entry, after ``describe(folder)`` where it is not intact."""
         from filelock import FileLock
 
         key = hash_json({**inputs, "source": source_sha256()})
         entry = self.root / key[:2] / key
         entry.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{entry}.lock"):
-            kept = _read_entry(entry, key)
+            kept = _read_entry(entry, key, read)
             if kept is not None:
                 return kept
             shutil.rmtree(entry, ignore_errors=True)
@@ -59,13 +95,13 @@ class Store:
                 shutil.rmtree(left, ignore_errors=True)
             working = Path(tempfile.mkdtemp(prefix=f"{key[:16]}-", dir=entry.parent))
             try:
-                built = build(working)
-                (working / "entry.json").write_text(json.dumps(_entry_json(built, key, inputs), indent=1))
+                described = {"format": ENTRY_FORMAT, "key": key, "inputs": dict(inputs), **describe(working)}
+                (working / "entry.json").write_text(json.dumps(described, indent=1))
                 working.rename(entry)
             except BaseException:
                 shutil.rmtree(working, ignore_errors=True)
                 raise
-            kept = _read_entry(entry, key)
+            kept = _read_entry(entry, key, read)
         if kept is None:
             raise SlimgateError(
                 str(entry),
@@ -103,16 +139,6 @@ def source_sha256() -> str:
     return digest.hexdigest()
 
 
-def _entry_json(artifact: Artifact, key: str, inputs: Mapping[str, Json]) -> dict[str, Json]:
-    return {
-        "format": ENTRY_FORMAT,
-        "key": key,
-        "inputs": dict(inputs),
-        "file": artifact.path.name,
-        "artifact": artifact_to_json(artifact),
-    }
-
-
 def artifact_to_json(artifact: Artifact) -> dict[str, Json]:
     """Return everything about an artifact but its place."""
     return {
@@ -131,33 +157,44 @@ def artifact_to_json(artifact: Artifact) -> dict[str, Json]:
     }
 
 
-def _read_entry(entry: Path, key: str) -> Artifact | None:
-    """Return the artifact of an intact entry, or None: a corrupted entry is rebuilt, not trusted."""
+def _read_entry(entry: Path, key: str, read: Callable[[Path, Mapping[str, Json]], _Kept]) -> _Kept | None:
+    """Return what is kept in an intact entry, or None: a corrupted entry is rebuilt, not trusted."""
     try:
         value = json.loads((entry / "entry.json").read_text())
         if value["format"] != ENTRY_FORMAT or value["key"] != key:
             return None
-        kept = value["artifact"]
-        path = entry / value["file"]
-        if _file_sha256(path) != kept["sha256"]:
-            return None
-        return Artifact(
-            path=path,
-            format=kept["format"],
-            target=kept["target"],
-            precision=Precision(kept["precision"]),
-            class_names=tuple(kept["class_names"]),
-            image_size=kept["image_size"],
-            batch=kept["batch"],
-            sha256=kept["sha256"],
-            size_bytes=kept["size_bytes"],
-            build_s=kept["build_s"],
-            shares=kept["shares"],
-            facts=kept["facts"],
-            lineage=tuple(Step.from_json(step) for step in kept["lineage"]),
-        )
+        return read(entry, value)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _read_values(entry: Path, value: Mapping[str, Json]) -> dict[str, Json]:
+    kept: dict[str, Json] = value["values"]
+    if hash_json(kept) != value["sha256"]:
+        raise ValueError("other values than were written")
+    return kept
+
+
+def _read_artifact(entry: Path, value: Mapping[str, Json]) -> Artifact:
+    kept = value["artifact"]
+    path = entry / value["file"]
+    if _file_sha256(path) != kept["sha256"]:
+        raise ValueError("another file than was written")
+    return Artifact(
+        path=path,
+        format=kept["format"],
+        target=kept["target"],
+        precision=Precision(kept["precision"]),
+        class_names=tuple(kept["class_names"]),
+        image_size=kept["image_size"],
+        batch=kept["batch"],
+        sha256=kept["sha256"],
+        size_bytes=kept["size_bytes"],
+        build_s=kept["build_s"],
+        shares=kept["shares"],
+        facts=kept["facts"],
+        lineage=tuple(Step.from_json(step) for step in kept["lineage"]),
+    )
 
 
 def _file_sha256(path: Path) -> str:

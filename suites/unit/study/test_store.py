@@ -53,6 +53,32 @@ def test_same_inputs_build_once_and_read_back_equal(tmp_path):
     assert first.path.read_bytes() == b"weights"
 
 
+def test_values_are_worked_out_once_and_read_back_to_the_last_digit(tmp_path):
+    asked = []
+
+    def work_out():
+        asked.append(1)
+        return {"ranges": {"x": [-0.1 / 3, 1e-300]}, "seen": [512, None, "a"]}
+
+    first = Store(tmp_path).values({"kind": "plan", "n": 1}, work_out)
+    second = Store(tmp_path).values({"n": 1, "kind": "plan"}, work_out)
+    assert first == second == work_out()
+    assert len(asked) == 2
+    Store(tmp_path).values({"kind": "plan", "n": 2}, work_out)
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("damage", ['{"format": ', "0.5"])
+def test_corrupted_values_are_worked_out_again(tmp_path, damage):
+    kept = Store(tmp_path).values({"n": 1}, lambda: {"high": 0.25})
+    assert kept == {"high": 0.25}
+    entry = next(tmp_path.rglob("entry.json"))
+    text = entry.read_text()
+    entry.write_text(text.replace("0.25", damage) if damage == "0.5" else damage)
+    assert Store(tmp_path).values({"n": 1}, lambda: {"high": 0.25}) == {"high": 0.25}
+    assert "0.5" not in entry.read_text()
+
+
 def test_other_inputs_build_again(tmp_path):
     build = Builds()
     Store(tmp_path).artifact({"n": 1}, build)
