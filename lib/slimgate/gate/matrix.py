@@ -31,6 +31,7 @@ class Matrix:
         not_proven: cases of which less than everything could be measured here, with the reason (an engine
             without a GPU); what was measured of them is judged.
         failed: cases whose compression, export or measurement broke, with the error.
+        companions: cases that were not selected, and measured for others to be compared with: no verdict is of them.
         run_id: id of this run.
         reproduce: command that messages complete with ``-k '<case>'``.
         timed: whether times were measured; they are not proven when they were not.
@@ -44,6 +45,7 @@ class Matrix:
     required: Sequence[str]
     not_proven: Mapping[Case, str] = field(default_factory=dict)
     failed: Mapping[Case, str] = field(default_factory=dict)
+    companions: Sequence[Case] = ()
     run_id: str = ""
     reproduce: str = "slimgate study"
     timed: bool = True
@@ -75,7 +77,9 @@ class _Run:
         self, measurements: Sequence[Measurement], floors: Floors, records: Records, matrix: Matrix
     ) -> None:
         self.floors, self.records, self.matrix = floors, records, matrix
-        self.measured: dict[Case, dict[str, Measurement]] = {case: {} for case in matrix.cases}
+        self.measured: dict[Case, dict[str, Measurement]] = {
+            case: {} for case in (*matrix.cases, *matrix.companions)
+        }
         self.verdicts: list[Verdict] = []
         self.gaps: list[NotProven] = []
         for measurement in measurements:
@@ -122,9 +126,8 @@ class _Run:
                 self.gaps.append(NotProven(case=case, metric=metric, reason=reason))
             elif case not in self.matrix.not_proven:
                 near = nearest_name(metric, self.measured[case])
-                self.add_invalid(
-                    case, metric, f"the metric was not measured{near}", floor=next(iter(floors), None)
-                )
+                cause = f"the metric was not measured{near}{self.broken_companions()}"
+                self.add_invalid(case, metric, cause, floor=next(iter(floors), None))
             return
         if not floors:
             self.judge_without_floor(measurement)
@@ -145,6 +148,11 @@ class _Run:
             self.verdicts.append(
                 refuse_vacuous(verdict, measurement, floor, reference=reference, broken=self.matrix.broken)
             )
+
+    def broken_companions(self) -> str:
+        """Return what else is told of a metric that is missing: what it is compared with has no verdict of its own."""
+        failed = self.matrix.failed
+        return "".join(f"; {one} failed: {failed[one]}" for one in self.matrix.companions if one in failed)
 
     def judge_without_floor(self, measurement: Measurement) -> None:
         metric = measurement.metric

@@ -105,6 +105,7 @@ _RUN_SHAPE: dict[str, Any] = {
     "study": {"id": _TEXT, "title": _TEXT, _ANY: _ANYTHING},
     "class_names": [_TEXT],
     "cases": [_TEXT],
+    "companions": [_TEXT],
     "pictures": {
         _ANY: {
             "file": _TEXT,

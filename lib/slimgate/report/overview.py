@@ -243,5 +243,7 @@ def _caveat(files: RunFiles) -> str:
     if files.run.get("complete", False):
         return ""
     if files.run.get("filter"):
-        return f"A partial run (-k '{files.run['filter']}'): cases that were not selected are not in it."
+        beside = files.run.get("companions", [])
+        compared = f" Measured for comparison only: {', '.join(beside)}." if beside else ""
+        return f"A partial run (-k '{files.run['filter']}'): cases that were not selected are not in it.{compared}"
     return "An incomplete run: times were not measured."

@@ -39,7 +39,7 @@ def _weighed_bytes(artifact: Artifact) -> int:
 
 
 def list_claims(works: Sequence[CaseWork], *, original_parameters: int) -> list[Claim]:
-    """Return the claims of every measured case.
+    """Return the claims of every selected case that was measured.
 
     INT8 and BF16 are there to be faster than the same network in FP32 (without one in the study, than the original),
     FP16 to be smaller; fewer channels, and zeros, to be faster than the original. A variant whose study says why it
@@ -48,7 +48,7 @@ def list_claims(works: Sequence[CaseWork], *, original_parameters: int) -> list[
     return [
         claim
         for work in works
-        if not work.failed and not work.spec.no_gain
+        if not (work.failed or work.companion or work.spec.no_gain)
         for claim in _claims(work, original_parameters)
     ]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from slimgate.flow import Json
-from slimgate.gate import RUN_FORMAT
+from slimgate.gate import CASE_FORMAT, RUN_FORMAT
 from slimgate.study.prepare import Prepared
 from slimgate.study.work import CaseWork
 
@@ -47,6 +47,19 @@ class RunFacts:
         return not self.expression.strip()
 
 
+def begin_record(work: CaseWork) -> dict[str, Json]:
+    """Return the first lines of a case record: what the study says about the case."""
+    return {
+        "format": CASE_FORMAT,
+        "case": str(work.case),
+        "variant": work.spec.name,
+        "about": work.spec.about,
+        "runtime": work.runtime,
+        "precision": work.spec.precision.value,
+        "operations": list(work.spec.operations),
+    }
+
+
 def describe_run(
     facts: RunFacts, prepared: Prepared, works: Sequence[CaseWork], pictures: Mapping[str, Json]
 ) -> dict[str, Json]:
@@ -55,12 +68,13 @@ def describe_run(
     Args:
         facts: what the run knows about itself.
         prepared: the study's inputs.
-        works: the selected cases.
+        works: the selected cases, and those that they were compared with.
         pictures: entries of the pictures that the report shows, by image id.
     """
     study, detector, dataset = prepared.study, prepared.builder.detector, prepared.dataset
     baseline = next((one for one in works if one.spec is study.reference and one.measurable), None)
     calibration = prepared.builder.calibration
+    selected = [work for work in works if not work.companion]
     return {
         "format": RUN_FORMAT,
         "run_id": facts.run_id,
@@ -91,8 +105,9 @@ def describe_run(
         "protocol": prepared.protocol.to_json(),
         "baseline": str(baseline.case) if baseline else None,
         "broken": facts.broken,
-        "cases": [str(work.case) for work in works],
-        "titles": {str(work.case): work.spec.about for work in works},
+        "cases": [str(work.case) for work in selected],
+        "companions": [str(work.case) for work in works if work.companion],
+        "titles": {str(work.case): work.spec.about for work in selected},
         "device": facts.device,
         "environment": facts.environment,
         "git": facts.environment.get("git", {}),

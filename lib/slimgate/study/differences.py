@@ -28,6 +28,8 @@ def add_differences(study: Study, works: Sequence[CaseWork], floors: Floors) -> 
         for name, matches in work.matches.items()
     }
     for work in works:
+        if work.companion:
+            continue
         references = list(dict.fromkeys(_list_references(study, works, work, floors)))
         for name in work.matches:
             entries: list[Json] = [

@@ -5,10 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from slimgate.flow import Detector, Json
+from slimgate.study.spec import VariantSpec
 from slimgate.study.store import hash_json
 
 _KEY_CHARACTERS = 16
 _INHERITING = "rederive"
+
+
+def add_origin(
+    record: dict[str, Json],
+    spec: VariantSpec,
+    detector: Detector,
+    original: Detector,
+    trainings: dict[str, Json],
+) -> None:
+    """Add to a case record how its variant came to be, and its training to those of the run.
+
+    Args:
+        record: the case record.
+        spec: the variant, as the study has it.
+        detector: the variant's.
+        original: the study's.
+        trainings: stages by key; the record names its own.
+    """
+    stages = list_stages(detector, original)
+    if stages:
+        record["training"] = key_of_stages(stages)
+        trainings[record["training"]] = {"stages": stages}
+    widths = compare_widths(detector, original)
+    if widths:
+        record["widths"] = widths
+    if spec.no_gain:
+        record["no_gain"] = spec.no_gain
+    if spec.controls:
+        record["controls"] = dict(spec.controls)
 
 
 def list_stages(detector: Detector, original: Detector) -> list[dict[str, Json]]:

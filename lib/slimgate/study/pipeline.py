@@ -6,19 +6,20 @@ import datetime
 import gc
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from slimgate.errors import SlimgateError, UnavailableError, UsageError
-from slimgate.flow import Detector, Json, Measurement, Precision
+from slimgate.flow import Json, Measurement, Precision
 from slimgate.gate import (
-    CASE_FORMAT,
-    Claim,
+    Floors,
     Judgement,
     Matrix,
+    Records,
+    Waiver,
     judge_run,
     load_every_record,
     load_floors,
@@ -26,7 +27,8 @@ from slimgate.gate import (
     load_waivers,
 )
 from slimgate.study.claims import add_same_network, list_claims
-from slimgate.study.describe import RunFacts, describe_run
+from slimgate.study.companions import list_works
+from slimgate.study.describe import RunFacts, begin_record, describe_run
 from slimgate.study.differences import add_differences
 from slimgate.study.directory import RunWriter
 from slimgate.study.measuring import (
@@ -34,9 +36,9 @@ from slimgate.study.measuring import (
     count_model,
     list_measurements,
 )
-from slimgate.study.origin import compare_widths, key_of_stages, list_stages
+from slimgate.study.origin import add_origin
 from slimgate.study.pictures import choose_pictures, detections_to_json
-from slimgate.study.prepare import expand_cases, prepare_study
+from slimgate.study.prepare import prepare_study
 from slimgate.study.scoring import measure_accuracy
 from slimgate.study.select import select_cases
 from slimgate.study.settle import settle_judgement
@@ -102,8 +104,8 @@ def run_study(
             str(out), found="exists already", expected="a new run directory", action="choose another --out"
         )
     with RunWriter(out) as writer:
-        flow = _Flow(study, progress, store or Store(), expression=expression, timing=timing)
-        judgement = flow.run(writer, golden)
+        flow = _Flow(study, golden, progress, expression=expression, timing=timing)
+        judgement = flow.run(writer, store or Store())
         progress(REPORT, 0, 1, "")
         from slimgate.report import write_report
 
@@ -116,13 +118,13 @@ class _Flow:
     def __init__(
         self,
         study: Study,
+        golden: Path,
         progress: Progress,
-        store: Store,
         *,
         expression: str,
         timing: bool,
     ) -> None:
-        self.study, self.progress = study, progress
+        self.study, self.golden, self.progress = study, golden, progress
         started = datetime.datetime.now(datetime.UTC)
         self.facts = RunFacts(
             run_id=f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
@@ -131,15 +133,7 @@ class _Flow:
             started=started,
             began=time.monotonic(),
         )
-        cases = select_cases(study.cases, expression)
-        self.works = [
-            CaseWork(case=case, spec=spec, runtime=runtime)
-            for case, spec, runtime in expand_cases(study)
-            if case in cases
-        ]
-        with self.stage(PREPARE):
-            self.prepared = prepare_study(study, cases, store=store, progress=partial(progress, PREPARE))
-            self.read_machine()
+        self.selected = select_cases(study.cases, expression)
 
     def read_machine(self) -> None:
         from slimgate.measure import device_key, environment
@@ -147,13 +141,28 @@ class _Flow:
         self.devices = {"cpu": device_key(), "gpu": device_key("gpu")}
         self.facts.device, self.facts.environment = self.devices["cpu"], environment()
 
-    def run(self, writer: RunWriter, golden: Path) -> Judgement:
+    def read_golden(self) -> tuple[Floors, Records, tuple[Waiver, ...]]:
         devices = set(self.devices.values())
-        floors = load_floors(golden, self.study.id, device=devices)
-        records = load_records(golden, self.study.id, device=devices)
-        waivers = load_waivers(golden, today=self.facts.started.date())
+        read = (
+            load_floors(self.golden, self.study.id, device=devices),
+            load_records(self.golden, self.study.id, device=devices),
+            load_waivers(self.golden, today=self.facts.started.date()),
+        )
         # Looked at when everything is judged; a broken one must stop the run now, and not then.
-        load_every_record(golden, self.study.id)
+        load_every_record(self.golden, self.study.id)
+        return read
+
+    def run(self, writer: RunWriter, store: Store) -> Judgement:
+        with self.stage(PREPARE):
+            self.read_machine()
+            floors, records, waivers = self.read_golden()
+            self.works = list_works(self.study, self.selected, floors)
+            self.prepared = prepare_study(
+                self.study,
+                [work.case for work in self.works],
+                store=store,
+                progress=partial(self.progress, PREPARE),
+            )
         with self.stage(BUILD):
             self.build()
         with self.stage(ACCURACY):
@@ -166,40 +175,46 @@ class _Flow:
             with self.stage(NMS):
                 measure_suppression(self.prepared, self.works, partial(self.progress, NMS))
         measurements = self.measurements()
-        judgement = judge_run(
-            measurements,
-            floors,
-            records,
-            Matrix(
-                cases=[work.case for work in self.works],
-                full=self.facts.full,
-                required=self.study.required_metrics,
-                not_proven={work.case: work.not_proven for work in self.works if work.not_proven},
-                failed={work.case: work.failed for work in self.works if work.failed},
-                run_id=self.facts.run_id,
-                reproduce=f"slimgate study {self.study.argument}",
-                timed=self.facts.timing,
-                claims=self.claims(),
-                broken=self.facts.broken,
-            ),
-        )
         judgement = settle_judgement(
-            judgement,
+            judge_run(measurements, floors, records, self.matrix()),
             self.study,
-            golden,
+            self.golden,
             waivers,
-            cases=[work.case for work in self.works],
+            cases=self.selected,
             today=self.facts.started.date(),
         )
+        own = [one for one in measurements if one.case in self.selected]
+        self.write(writer, own, judgement)
+        return judgement
+
+    def matrix(self) -> Matrix:
+        from slimgate.model import count_parameters
+
+        original = count_parameters(self.prepared.builder.detector.module).total
+        return Matrix(
+            cases=self.selected,
+            full=self.facts.full,
+            required=self.study.required_metrics,
+            not_proven={work.case: work.not_proven for work in self.works if work.not_proven},
+            failed={work.case: work.failed for work in self.works if work.failed},
+            companions=[work.case for work in self.works if work.companion],
+            run_id=self.facts.run_id,
+            reproduce=f"slimgate study {self.study.argument}",
+            timed=self.facts.timing,
+            claims=list_claims(self.works, original_parameters=original),
+            broken=self.facts.broken,
+        )
+
+    def write(self, writer: RunWriter, measurements: Sequence[Measurement], judgement: Judgement) -> None:
         pictures = self.add_pictures(writer)
         for work in self.works:
+            if work.companion:
+                continue
             if work.matches:
                 work.record["matches"] = writer.write_matches(work.case, work.matches)
             writer.write_case(work.case, work.record)
-        writer.write_run(
-            describe_run(self.facts, self.prepared, self.works, pictures), measurements, judgement
-        )
-        return judgement
+        run = describe_run(self.facts, self.prepared, self.works, pictures)
+        writer.write_run(run, measurements, judgement)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -213,20 +228,13 @@ class _Flow:
         builder = self.prepared.builder
         for index, work in enumerate(self.works):
             self.progress(BUILD, index, len(self.works), str(work.case))
-            work.record = {
-                "format": CASE_FORMAT,
-                "case": str(work.case),
-                "variant": work.spec.name,
-                "about": work.spec.about,
-                "runtime": work.runtime,
-                "precision": work.spec.precision.value,
-                "operations": list(work.spec.operations),
-            }
+            work.record = begin_record(work)
             reason = get_runtime(work.runtime).why_unavailable()
             try:
                 detector = builder.variant(work.spec).detector
                 work.record["model"] = count_model(detector)
-                self.add_origin(work, detector)
+                trainings = {} if work.companion else self.facts.trainings
+                add_origin(work.record, work.spec, detector, builder.detector, trainings)
                 work.artifact = builder.artifact(work.spec, work.runtime)
                 work.record["artifact"] = artifact_record(work.artifact)
                 work.record["lineage"] = [step.to_json() for step in work.artifact.lineage]
@@ -238,27 +246,6 @@ class _Flow:
                 work.leave_out(f"built, not run: {reason}")
         add_same_network(self.study, self.works)
         self.progress(BUILD, len(self.works), len(self.works), "")
-
-    def add_origin(self, work: CaseWork, detector: Detector) -> None:
-        original = self.prepared.builder.detector
-        stages = list_stages(detector, original)
-        if stages:
-            key = key_of_stages(stages)
-            self.facts.trainings[key] = {"stages": stages}
-            work.record["training"] = key
-        widths = compare_widths(detector, original)
-        if widths:
-            work.record["widths"] = widths
-        if work.spec.no_gain:
-            work.record["no_gain"] = work.spec.no_gain
-        if work.spec.controls:
-            work.record["controls"] = dict(work.spec.controls)
-
-    def claims(self) -> list[Claim]:
-        from slimgate.model import count_parameters
-
-        original = count_parameters(self.prepared.builder.detector.module).total
-        return list_claims(self.works, original_parameters=original)
 
     def measurements(self) -> list[Measurement]:
         from slimgate.runtime import get_runtime
@@ -293,14 +280,14 @@ class _Flow:
         }
 
     def add_pictures(self, writer: RunWriter) -> Mapping[str, Json]:
-        runs = {str(work.case): work.deployed for work in self.works if work.deployed}
+        shown = [work for work in self.works if work.deployed and not work.companion]
+        runs = {str(work.case): work.deployed for work in shown}
         entries: dict[str, Json] = {}
         for index in choose_pictures(self.prepared.dataset, runs, count=self.study.pictures):
             sample = self.prepared.dataset.samples[index]
             name = str(sample.image_id)
             entries[name] = writer.write_picture(sample)
-            for work in self.works:
-                if work.deployed:
-                    shown = work.record.setdefault("pictures", {})
-                    shown[name] = detections_to_json(work.deployed[index])
+            for work in shown:
+                of_case = work.record.setdefault("pictures", {})
+                of_case[name] = detections_to_json(work.deployed[index])
         return entries

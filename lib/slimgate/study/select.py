@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from slimgate.errors import UsageError
 from slimgate.flow import Case
@@ -15,7 +15,8 @@ def select_cases(cases: Iterable[Case], expression: str) -> tuple[Case, ...]:
     """Return the cases whose id matches a ``-k`` expression, in their order.
 
     The expression is pytest's: substrings of the id (case-insensitive) joined by ``and``, ``or``, ``not`` and
-    parentheses. An empty expression selects everything.
+    parentheses. A whole id means that case alone: ``codes/int8@onnxruntime`` is no part of
+    ``codes/int8@onnxruntime-cuda``. An empty expression selects everything.
 
     Raises:
         UsageError: the expression cannot be read, or selects nothing.
@@ -23,7 +24,7 @@ def select_cases(cases: Iterable[Case], expression: str) -> tuple[Case, ...]:
     known = tuple(cases)
     if not expression.strip():
         return known
-    matches = _parse(expression)
+    matches = _parse(expression, {str(case).lower() for case in known})
     chosen = tuple(case for case in known if matches(str(case).lower()))
     if not chosen:
         raise UsageError(
@@ -35,7 +36,7 @@ def select_cases(cases: Iterable[Case], expression: str) -> tuple[Case, ...]:
     return chosen
 
 
-def _parse(expression: str) -> Callable[[str], bool]:
+def _parse(expression: str, ids: Collection[str]) -> Callable[[str], bool]:
     tokens = _TOKEN.findall(expression)
     position = 0
 
@@ -79,7 +80,7 @@ def _parse(expression: str) -> Callable[[str], bool]:
         if token in ("", ")", "and", "or"):
             raise _unreadable(expression, f"a name is missing before '{token or 'the end'}'")
         part = take().lower()
-        return lambda text: part in text
+        return (lambda text: text == part) if part in ids else (lambda text: part in text)
 
     result = either()
     if position != len(tokens):

@@ -44,7 +44,12 @@ def measure_latency(
     FP32, and another tool's INT8 also against ours.
     """
     study = prepared.study
-    jobs = [(work, batch) for work in works if work.measurable for batch in work.spec.batches]
+    jobs = [
+        (work, batch)
+        for work in works
+        if work.measurable and not work.companion
+        for batch in work.spec.batches
+    ]
     images = {batch: _images(prepared, batch) for batch in {batch for _, batch in jobs}}
     pairs = _Pairs(prepared, images)
     for index, (work, batch) in enumerate(jobs):
@@ -79,7 +84,7 @@ def measure_suppression(
 
     progress(0, 1, "stored candidate sets")
     reference = next((one for one in works if one.spec is prepared.study.reference and one.measurable), None)
-    if reference is not None:
+    if reference is not None and not reference.companion:
         protocol = prepared.protocol
         timings = measure_nms(iou=protocol.iou, max_det=protocol.max_det)
         reference.record["nms"] = {name: timing.to_json() for name, timing in timings.items()}

@@ -34,6 +34,7 @@ class CaseWork:
         matches: what became of each detection, by evaluation set; the first set is nameless.
         not_proven: why it could not be run here.
         failed: why it broke.
+        companion: whether it was not selected itself, and is only there for others to be compared with.
     """
 
     case: Case
@@ -46,6 +47,7 @@ class CaseWork:
     matches: Mapping[str, Matches] = field(default_factory=dict)
     not_proven: str = ""
     failed: str = ""
+    companion: bool = False
 
     @property
     def measurable(self) -> bool:

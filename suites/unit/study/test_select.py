@@ -45,3 +45,11 @@ def test_selects(expression, expected):
 def test_refuses(expression, message):
     with pytest.raises(UsageError, match=message):
         select_cases(CASES, expression)
+
+
+def test_a_whole_id_selects_that_case_alone():
+    longer = Case(study="codes", variant="int8", runtime="onnxruntime-cuda")
+    known = (*CASES, longer)
+    assert select_cases(known, "codes/int8@onnxruntime") == (CASES[2],)
+    assert select_cases(known, "Codes/INT8@onnxruntime or codes/fp32@openvino") == (CASES[1], CASES[2])
+    assert select_cases(known, "int8@onnxruntime") == (CASES[2], longer)
