@@ -16,8 +16,14 @@ _MOST_SLACK = {"fraction": 0.05, "ratio": 0.5}
 _MOST_SHARE = 0.25
 """Largest slack, as a share of the bound, in units that have no natural scale."""
 _LEAST_COUNT_SLACK = 5.0
-_MOST_DROP = 0.1
+_MOST_CHANGE = {"fraction": 0.1, "ratio": 0.5, "count": 100.0}
+"""Largest max_drop and max_rise; other units have no natural scale, so there a share of the reference is asked for."""
+_WIDEST_BAND = 0.1
+"""Of a fraction: from min to max."""
 _MOST_BAND = 2.0
+"""Of everything else: max over min."""
+HIGHEST_RATIO = 10.0
+"""No ratio that anybody accepts is higher: 95 is meant as percent."""
 SIGNED = ("score_shift",)
 """Metrics that are below 0 as well."""
 _WORSE_WAY = {True: ("max_drop", "min_fraction"), False: ("max_rise", "max_fraction")}
@@ -75,35 +81,18 @@ def _find_value_fault(metric: Metric, bounds: Mapping[str, Any]) -> Fault | None
         if key not in bounds:
             continue
         value = float(bounds[key])
-        if metric.unit == "fraction" and abs(value) > 1:
-            return Fault(
-                found=f"{key} = {value:g} looks like percent",
-                expected="a fraction between 0 and 1",
-                action=f"write {key} = {value / 100:g}",
-            )
+        in_percent = find_percent(metric, key, value)
+        if in_percent:
+            return in_percent
         if metric.name not in SIGNED and (value < 0 or (key == "min" and value == 0)):
             return Fault(
                 found=f"{key} = {value:g} can never fail" if key == "min" else f"{key} = {value:g}",
                 expected="a bound above 0",
                 action="write the value that must hold",
             )
-    if len([key for key in ABSOLUTE if key in bounds]) == 2:
-        low, high = float(bounds["min"]), float(bounds["max"])
-        if metric.unit in ("bytes", "flops", "count", "seconds") and high > _MOST_BAND * low:
-            return Fault(
-                found=f"the band {low:g} to {high:g} is a factor of {high / low:.1f} wide",
-                expected=f"at most a factor of {_MOST_BAND:g}",
-                action="narrow the band",
-            )
-    for key in ("max_drop", "max_rise"):
-        if key in bounds:
-            most = _MOST_DROP if metric.unit == "fraction" else math.inf
-            if not 0 <= float(bounds[key]) <= most:
-                return Fault(
-                    found=f"{key} = {bounds[key]:g} on a {metric.unit} metric",
-                    expected=f"between 0 and {most:g} {metric.unit}",
-                    action=f"write a tolerance, or an absolute floor{_meant(metric, key, bounds[key], most)}",
-                )
+    fault = _find_band_fault(metric, bounds) or _find_change_fault(metric, bounds)
+    if fault:
+        return fault
     if not _find_downward(metric, bounds):
         return Fault(
             found=f"{' and '.join(key for key in RELATIVE if key in bounds)} cannot notice that "
@@ -118,6 +107,61 @@ def _find_value_fault(metric: Metric, bounds: Mapping[str, Any]) -> Fault | None
                 found=f"{key} = {bounds[key]:g}{' looks like percent' if percent else ''}",
                 expected=f"a share of the reference above {least:g} and at most {most:g}",
                 action=f"write {key} = {bounds[key] / 100:g}" if percent else "correct it",
+            )
+    return None
+
+
+def find_percent(metric: Metric, key: str, value: float) -> Fault | None:
+    """Return what is wrong with a bound that was written in percent, or None."""
+    most = {"fraction": 1.0, "ratio": HIGHEST_RATIO}.get(metric.unit, math.inf)
+    if abs(value) <= most:
+        return None
+    return Fault(
+        found=f"{key} = {value:g} looks like percent",
+        expected="a fraction between 0 and 1"
+        if metric.unit == "fraction"
+        else f"a ratio, of which 1 means no difference, of at most {most:g}",
+        action=f"write {key} = {value / 100:g}",
+    )
+
+
+def _find_band_fault(metric: Metric, bounds: Mapping[str, Any]) -> Fault | None:
+    if not all(key in bounds for key in ABSOLUTE):
+        return None
+    low, high = float(bounds["min"]), float(bounds["max"])
+    if metric.unit == "fraction":
+        # Of what is written: 0.9 - 0.8 is a little more than 0.1.
+        wide = high - low > _WIDEST_BAND + 1e-9
+        size, expected = f"{high - low:g} wide", f"{_WIDEST_BAND:g} fraction"
+    else:
+        wide = high > _MOST_BAND * low
+        size, expected = f"a factor of {high / low:.1f} wide", f"a factor of {_MOST_BAND:g}"
+    if not wide:
+        return None
+    return Fault(
+        found=f"the band {low:g} to {high:g} is {size}",
+        expected=f"at most {expected}",
+        action="narrow the band",
+    )
+
+
+def _find_change_fault(metric: Metric, bounds: Mapping[str, Any]) -> Fault | None:
+    most = _MOST_CHANGE.get(metric.unit)
+    for key in ("max_drop", "max_rise"):
+        if key not in bounds:
+            continue
+        if most is None:
+            share = "min_fraction" if key == "max_drop" else "max_fraction"
+            return Fault(
+                found=f"{key} = {bounds[key]:g} on a {metric.unit} metric, which has no natural scale",
+                expected=f"{share}: a share of the reference",
+                action=f"write {share}, or an absolute floor",
+            )
+        if not 0 <= float(bounds[key]) <= most:
+            return Fault(
+                found=f"{key} = {bounds[key]:g} on a {metric.unit} metric",
+                expected=f"between 0 and {most:g} {metric.unit}",
+                action=f"write a tolerance, or an absolute floor{_meant(metric, key, bounds[key], most)}",
             )
     return None
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from slimgate.errors import InputError, UsageError, nearest_name
 from slimgate.flow import Case
+from slimgate.gate.bounds import find_percent
 from slimgate.gate.formats import find_other_format
 from slimgate.gate.tomlfile import TomlFile, read_toml
 from slimgate.measure import METRICS, metric_for
@@ -214,13 +215,10 @@ class _Reader:
             raise self.error(
                 "worst", f"is {value!r}", "a finite number in the metric's unit", "correct it", index
             )
-        if metric_for(block["metric"]).unit == "fraction" and abs(value) > 1:
+        percent = find_percent(metric_for(block["metric"]), "worst", float(value))
+        if percent is not None:
             raise self.error(
-                "worst",
-                f"{value:g} looks like percent",
-                "a fraction between 0 and 1",
-                f"write worst = {value / 100:g}",
-                index,
+                "worst", percent.found.removeprefix("worst = "), percent.expected, percent.action, index
             )
         return float(value)
 

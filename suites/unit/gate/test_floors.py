@@ -239,6 +239,32 @@ def test_numbers_that_cannot_be_meant_are_refused(
         ),
         ('size_bytes = { max = -1, slack = 1, unit = "bytes" }', "max = -1"),
         ('misses = { max = 10, slack = 6, unit = "count" }', "slack = 6 on a count metric"),
+        (
+            'int8_share = { min = 0.4, max = 0.7, unit = "fraction" }',
+            "the band 0.4 to 0.7 is 0.3 wide\n  expected: at most 0.1 fraction",
+        ),
+        (
+            'size_ratio_same = { min = 0.2, max = 0.6, unit = "ratio" }',
+            "the band 0.2 to 0.6 is a factor of 3.0 wide\n  expected: at most a factor of 2",
+        ),
+        (
+            'size_ratio_same = { max = 26, unit = "ratio" }',
+            "max = 26 looks like percent\n  expected: a ratio, of which 1 means no difference, of at most 10\n"
+            "  what to do: write max = 0.26",
+        ),
+        (
+            'misses = { relative_to = "codes/fp32@onnxruntime", max_rise = 1000, unit = "count" }',
+            "max_rise = 1000 on a count metric\n  expected: between 0 and 100 count",
+        ),
+        (
+            'size_ratio_same = { relative_to = "codes/fp32@onnxruntime", max_rise = 5, unit = "ratio" }',
+            "max_rise = 5 on a ratio metric\n  expected: between 0 and 0.5 ratio",
+        ),
+        (
+            'size_bytes = { relative_to = "codes/fp32@onnxruntime", max_rise = 9e9, unit = "bytes" }',
+            "max_rise = 9e+09 on a bytes metric, which has no natural scale\n"
+            "  expected: max_fraction: a share of the reference",
+        ),
     ],
 )
 def test_sizes_and_counts_have_bounded_tolerances(tmp_path: Path, line: str, found: str) -> None:
@@ -290,13 +316,14 @@ def test_what_is_meant_is_read(tmp_path: Path) -> None:
     text = FLOORS_TOML.replace(
         LINES["size"],
         'misses = { max = 3, slack = 2, unit = "count" }\n'
+        'int8_share = { min = 0.8, max = 0.9, unit = "fraction" }\n'
         'score_shift = { min = -0.02, slack = 0.02, unit = "fraction" }\n'
         'size_bytes = { min = 1500, max = 2500, unit = "bytes", reason = "engines", date = 2026-11-21 }\n'
         'map50 = { max = 0.05, unit = "fraction" }',
     )
     (tmp_path / "codes.toml").write_text(text)
-    floors = {floor.metric: floor for floor in read_floor_file(tmp_path / "codes.toml").floors[3:7]}
-    assert list(floors) == ["misses", "score_shift", "size_bytes", "map50"]
+    floors = {floor.metric: floor for floor in read_floor_file(tmp_path / "codes.toml").floors[3:8]}
+    assert list(floors) == ["misses", "int8_share", "score_shift", "size_bytes", "map50"]
     assert (floors["size_bytes"].reason, floors["misses"].reason) == ("engines", "the first accepted run")
 
 

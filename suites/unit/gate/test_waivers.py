@@ -118,6 +118,12 @@ FAULTS = [
         "without patterns",
     ),
     ("worst = 0.85", "worst = 85", "worst: 85 looks like percent", "write worst = 0.85"),
+    (
+        'check = "pays/latency"',
+        'metric = "latency_ratio_b1"\nworst = 120',
+        "worst: 120 looks like percent\n  expected: a ratio",
+        "write worst = 1.2",
+    ),
     ("worst = 0.85", "worst = true", "worst: is True", "a finite number in the metric's unit"),
     ('"pays/latency"', '"pays/latency"\nworst = 1', "worst: stands beside a check", "remove worst"),
     (
