@@ -31,6 +31,7 @@ class Claim:
         interval: of a ratio of times, at 95 %.
         simultaneous: the wider interval that holds in all comparisons of the run at once; without, ``interval`` counts.
         control: interval of the other against itself, in the same run: what this machine calls no difference.
+        why_invalid: why this machine cannot tell, such as a control that is off; empty where it can.
     """
 
     case: Case
@@ -42,6 +43,7 @@ class Claim:
     interval: tuple[float, float] | None = None
     simultaneous: tuple[float, float] | None = None
     control: tuple[float, float] = (1.0, 1.0)
+    why_invalid: str = ""
 
     @property
     def metric(self) -> str:
@@ -62,6 +64,8 @@ _WHY = {
 
 def judge_claim(claim: Claim, *, reproduce: str = "slimgate study") -> Verdict:
     """Return PASS when the gain is shown, FAIL when there is none, INCONCLUSIVE when the times cannot tell.
+
+    INVALID where the A/A control is off, or no number was measured.
 
     Faster is an interval wholly below 1 and below the A/A control's. Not faster is one wholly above 1 that holds in all
     comparisons of the run at once. Smaller is ``SMALLEST_SHARE`` of the bytes or
@@ -84,7 +88,9 @@ def _bound(claim: Claim) -> float:
 
 
 def _status(claim: Claim) -> Status:
-    if not all(math.isfinite(one) for one in (claim.ratio, *(claim.interval or ()), *claim.control)):
+    if claim.why_invalid or not all(
+        math.isfinite(one) for one in (claim.ratio, *(claim.interval or ()), *claim.control)
+    ):
         return Status.INVALID
     if claim.gain == "smaller":
         return Status.PASS if claim.ratio <= SMALLEST_SHARE else Status.FAIL
@@ -102,7 +108,8 @@ def _compose(claim: Claim, status: Status, reproduce: str) -> str:
         shown += f" (interval {claim.interval[0]:.3f} to {claim.interval[1]:.3f})"
     lines = [f"{claim.case} {claim.metric}: {status.value}"]
     if status is Status.INVALID:
-        lines.append("  cause      the ratio or its interval is no number to judge")
+        why = claim.why_invalid or "the ratio or its interval is no number to judge"
+        lines.append(f"  cause      {why}")
     elif status is Status.INCONCLUSIVE:
         lines.append(f"  cause      {claim.what} is not shown to be {claim.gain}: {_WHY[claim.what]}")
     elif status is Status.FAIL:
@@ -115,7 +122,11 @@ def _compose(claim: Claim, status: Status, reproduce: str) -> str:
         )
     else:
         lines.append(f"  expected   {SMALLEST_SHARE:g} or less")
-    if status.is_red:
+    if status is Status.INVALID:
+        lines.append(
+            "  action     measure it again, alone on the machine: what cannot be judged cannot be waived"
+        )
+    elif status.is_red:
         lines.append(
             "  action     leave this step out, or waive the verdict with a reason and an expiry date"
         )

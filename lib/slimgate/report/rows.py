@@ -196,7 +196,7 @@ def judge_speed(row: Row, batch: int = 1) -> str:
         return ""
     if entry.get("baseline") == str(row.case):
         return "A/A control"
-    if entry.get("why_invalid"):
+    if entry.get("why_invalid") or entry.get("why_no_claim"):
         return "cannot be judged"
     if row.is_sparse:
         return "zeros: no speed-up"

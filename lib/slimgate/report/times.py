@@ -70,10 +70,11 @@ def confidence_of(rows: Sequence[Row]) -> float | None:
 def invalid_times(rows: Sequence[Row]) -> list[str]:
     """Return why latency could not be judged, each reason once."""
     reasons = {
-        str(entry["why_invalid"]): None
+        str(entry[key]): None
         for row in rows
         for entry in row.record.get("latency", {}).values()
-        if entry.get("why_invalid")
+        for key in ("why_invalid", "why_no_claim")
+        if entry.get(key)
     }
     return list(reasons)
 

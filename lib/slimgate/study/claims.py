@@ -97,6 +97,7 @@ def _faster(case: Case, what: str, batch: int, entry: Mapping[str, Any]) -> Clai
         interval=(entry["interval"][0], entry["interval"][1]),
         simultaneous=read_simultaneous(entry)[0],
         control=(entry["control"]["interval"][0], entry["control"]["interval"][1]),
+        why_invalid=entry.get("why_invalid") or entry.get("why_no_claim", ""),
     )
 
 

@@ -142,32 +142,38 @@ class _Pairs:
             "control": {"ratio": against.ratio, "interval": list(against.interval)},
         }
         complaint = control_complaint(against, budget)
-        return {**entry, "why_invalid": complaint} if complaint else entry
+        # A time that no floor asks about is no INVALID measurement, but nothing may be claimed by it.
+        name = "why_no_claim" if budget is None else "why_invalid"
+        return {**entry, name: complaint} if complaint else entry
 
 
 def control_complaint(control: PairResult, budget: float | None) -> str:
-    """Return why the machine cannot judge a latency budget, or nothing.
+    """Return why the machine cannot judge a latency, or nothing.
 
     The A/A control times the baseline against itself. If it is off by more than half of what the budget asks
     for, the machine itself is the larger effect. If it is not even known to be within all of it, nobody can tell.
 
     Args:
         control: the A/A measurement.
-        budget: the highest ratio that passes, or None when there is none.
+        budget: the highest ratio that passes; None when there is none, and the smallest effect is what is asked for.
     """
-    if budget is None:
-        return ""
-    asked = max(abs(math.log(budget)), math.log(_SMALLEST_EFFECT))
+    smallest = math.log(_SMALLEST_EFFECT)
+    asked = smallest if budget is None else max(abs(math.log(budget)), smallest)
+    share = f"{math.expm1(asked):.1%}"
     if control.off() > asked / 2:
+        effect = (
+            f"the {share} that the budget {budget:g} asks for" if budget else f"the smallest effect, {share}"
+        )
         return (
-            f"the A/A control is off by {math.expm1(control.off()):.1%}, more than half of the "
-            f"{math.expm1(asked):.1%} that the budget {budget:g} asks for: this machine is too busy to judge"
+            f"the A/A control is off by {math.expm1(control.off()):.1%}, more than half of {effect}: "
+            "this machine is too busy to judge"
         )
     if control.most_off() > asked:
         low, high = control.interval
+        asks = f"the budget {budget:g} asks for {share}" if budget else f"the smallest effect is {share}"
         return (
-            f"the A/A control is known to lie between {low:.3f} and {high:.3f} only, and the budget {budget:g} asks "
-            f"for {math.expm1(asked):.1%}: this machine is too busy to judge"
+            f"the A/A control is known to lie between {low:.3f} and {high:.3f} only, and {asks}: "
+            "this machine is too busy to judge"
         )
     return ""
 

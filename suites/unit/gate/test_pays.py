@@ -98,3 +98,16 @@ def test_half_precision_that_is_not_smaller_says_so():
 
 def test_the_verdict_is_one_of_its_suite():
     assert [kind_of(judge_claim(one).metric) for one in (FASTER, SMALLER)] == ["latency", "size"]
+
+
+@pytest.mark.parametrize("interval", [(0.55, 0.65), (1.20, 1.30)])
+def test_a_machine_that_cannot_tell_neither_proves_a_gain_nor_refutes_it(interval):
+    why = "the A/A control is off by 10.0%, more than half of the smallest effect, 5.0%"
+    verdict = judge_claim(
+        dataclasses.replace(FASTER, ratio=sum(interval) / 2, interval=interval, why_invalid=why)
+    )
+    assert verdict.status is Status.INVALID
+    assert f"  cause      {why}\n" in verdict.message
+    assert "action     measure it again, alone on the machine: what cannot be judged cannot be waived" in (
+        verdict.message
+    )

@@ -112,8 +112,9 @@ def test_zeros_are_never_called_a_speed_up(run_draft: RunDraft, tmp_path: Path) 
     assert judge_speed(rows_of(run_draft, tmp_path)[name]) == "zeros: no speed-up"
 
 
-def test_a_time_that_says_it_is_invalid_shows_nothing(run_draft: RunDraft, tmp_path: Path) -> None:
-    run_draft.cases[INT8]["latency"]["batch1"]["why_invalid"] = "the control is off"
+@pytest.mark.parametrize("key", ["why_invalid", "why_no_claim"])
+def test_a_time_that_says_it_is_invalid_shows_nothing(run_draft: RunDraft, tmp_path: Path, key: str) -> None:
+    run_draft.cases[INT8]["latency"]["batch1"][key] = "the control is off"
     assert judge_speed(rows_of(run_draft, tmp_path)[INT8]) == "cannot be judged"
 
 

@@ -189,3 +189,11 @@ def test_another_tools_int8_is_held_against_ours_of_the_same_network_and_runtime
     assert find_own_int8(works, ours) is None
     ours.runtime = "openvino"
     assert find_own_int8(works, peer) is None
+
+
+@pytest.mark.parametrize("key", ["why_invalid", "why_no_claim"])
+def test_a_claim_says_that_the_machine_could_not_tell(study, key):
+    entry = {**_entry("fp32", 0.7), key: "the A/A control is off"}
+    add_same_network(study, works := [_work("fp32", size=100), _work("int8", size=30, **entry)])
+    (claim,) = list_claims(works, original_parameters=ORIGINAL)
+    assert claim.why_invalid == "the A/A control is off"

@@ -65,6 +65,22 @@ def test_a_run_holds_every_case_with_its_numbers(project):
 
 
 @pytest.mark.timing
+def test_an_aa_control_that_is_off_leaves_nothing_claimed_though_no_floor_asks(project, monkeypatch):
+    from slimgate.measure import control
+
+    def planted(*arguments, **settings):
+        return dataclasses.replace(control(*arguments, **settings), ratio=1.1, interval=(1.08, 1.12))
+
+    monkeypatch.setattr("slimgate.measure.control", planted)
+    judgement = run_project(project, expression="tiny/int8@onnxruntime", timing=True).judgement
+    (claimed,) = [one for one in judgement.verdicts if one.metric == "pays/int8_b1"]
+    assert claimed.status is Status.INVALID
+    assert "the A/A control is off by 10.0%, more than half of the smallest effect, 5.0%" in claimed.message
+    # Nobody asked about the time itself, so it is not red.
+    assert not [one for one in judgement.verdicts if one.metric == "latency_ratio_b1"]
+
+
+@pytest.mark.timing
 def test_a_time_is_judged_among_all_comparisons_of_the_study_also_when_only_a_part_runs(project):
     finished = run_project(project, expression="tiny/int8@onnxruntime", timing=True)
     run = load_run(finished.directory)
