@@ -183,6 +183,14 @@ class _Reader:
                 "move it: only times are of a device",
                 index,
             )
+        if is_timed(metric) and "relative_to" in bounds:
+            raise self.error(
+                metric,
+                f"a time relative to {bounds['relative_to']!r}",
+                "max: two times are only compared in interleaved pairs, and the interval of their ratio is judged",
+                "bound latency_ratio_b1 (against FP32) or latency_ratio_same_b1 (against the same network in FP32)",
+                index,
+            )
         fault = find_bound_fault(known, bounds)
         if fault:
             raise self.error(metric, fault.found, fault.expected, fault.action, index)
