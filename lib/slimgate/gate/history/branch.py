@@ -186,18 +186,21 @@ class _Git:
         return done.returncode == 0
 
     def run(self, *arguments: str, given: str = "", environment: Mapping[str, str] | None = None) -> str:
+        return self._run(*arguments, given=given, environment=environment).decode("utf-8").strip("\n")
+
+    def _run(self, *arguments: str, given: str = "", environment: Mapping[str, str] | None = None) -> bytes:
         done = self._call(*arguments, given=given, environment=environment)
         if done.returncode != 0:
             raise InputError(
                 f"git {arguments[0]}",
                 found=f"failed: {_said(done)}",
-                expected="a git repository that can be written to",
+                expected="a whole git repository that can be written to",
                 action="mend what git complains about, then try again",
             )
-        return done.stdout.decode("utf-8").strip("\n")
+        return done.stdout
 
     def read(self, name: str) -> bytes:
-        return self._call("cat-file", "blob", name).stdout
+        return self._run("cat-file", "blob", name)
 
     def _call(
         self, *arguments: str, given: str = "", environment: Mapping[str, str] | None = None

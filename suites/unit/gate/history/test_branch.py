@@ -4,6 +4,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from slimgate.errors import InputError, UnavailableError
@@ -126,6 +127,28 @@ def test_damaged_lines_of_the_branch_are_told_with_its_name_and_kept(
     (complaint,) = sync_branch(fresh, BRANCH, repository=repository).fetched.complaints
     assert complaint.startswith(f"{BRANCH}:{FILE}: line 2 is cut off, or not JSON")
     assert git(repository, "show", f"{BRANCH}:{FILE}").endswith('\n{"cut\n')
+
+
+def test_a_file_that_git_cannot_give_stops_it_and_moves_nothing(
+    history: History, make_entry: MakeEntry, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.append(make_entry(0))
+    sync_branch(history, BRANCH, repository=repository)
+    before = git(repository, "rev-parse", BRANCH)
+    call = branch._Git._call
+
+    def planted(self: branch._Git, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        done = call(self, *arguments, **options)
+        if arguments[0] != "cat-file":
+            return done
+        return subprocess.CompletedProcess(done.args, 128, b"", b"fatal: unable to read 1f8c2a9d40\n")
+
+    monkeypatch.setattr(branch._Git, "_call", planted)
+    history.append(make_entry(1))
+    # Else the branch would seem to hold no run, and its runs would be dropped from it.
+    with pytest.raises(InputError, match="git cat-file: failed: fatal: unable to read 1f8c2a9d40"):
+        sync_branch(history, BRANCH, repository=repository)
+    assert git(repository, "rev-parse", BRANCH) == before
 
 
 def test_a_branch_of_code_is_refused(history: History, make_entry: MakeEntry, repository: Path) -> None:
