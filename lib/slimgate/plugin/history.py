@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slimgate.errors import SlimgateError
+from slimgate.errors import SlimgateError, name_offenders
+from slimgate.plugin.minimum import list_too_few
 from slimgate.plugin.timing import is_under_xdist
 
 if TYPE_CHECKING:
+    from slimgate.gate import Judgement
     from slimgate.study import Study
 
 _WHERE = pytest.StashKey[str]()
@@ -21,7 +23,7 @@ _OUTPUT = "slimgate_history"
 def add_to_history(directory: Path, study: Study, config: pytest.Config) -> None:
     """Add a finished run to the history of its study; a complaint waits for the end of the session."""
     from slimgate.gate import load_run
-    from slimgate.gate.history import History
+    from slimgate.gate.history import History, entry_from_run
     from slimgate.study.spec import NO_HISTORY, history_folder
 
     given = config.getoption("--slimgate-history")
@@ -29,7 +31,9 @@ def add_to_history(directory: Path, study: Study, config: pytest.Config) -> None
     if folder is None:
         return
     try:
-        History(folder).append(load_run(directory))
+        files = load_run(directory)
+        failed_by = list_failures(files.judgement, study, config)
+        History(folder).append(entry_from_run(files, failed_by=failed_by))
         config.stash[_WHERE] = str(folder)
     except SlimgateError as error:
         config.stash[_COMPLAINT] = str(error)
@@ -38,6 +42,26 @@ def add_to_history(directory: Path, study: Study, config: pytest.Config) -> None
             config.stash.get(_WHERE, ""),
             config.stash.get(_COMPLAINT, ""),
         )
+
+
+def list_failures(judgement: Judgement, study: Study, config: pytest.Config) -> list[str]:
+    """Return what fails a session by its options alone: too little ran, whatever of it is green."""
+    from slimgate.gate import WHOLE_CASE, kind_of
+
+    required = config.getoption("--require")
+    idle = {gap.case for gap in judgement.not_proven if gap.metric == WHOLE_CASE}
+    no_gpu = sorted(str(case) for case in idle & study.gpu_cases)
+    untimed = [
+        gap for gap in judgement.not_proven if gap.metric == WHOLE_CASE or kind_of(gap.metric) == "latency"
+    ]
+    failures = []
+    if "gpu" in required and no_gpu:
+        failures.append(f"--require gpu: not run: {name_offenders(no_gpu)}")
+    if "timing" in required and untimed:
+        failures.append(f"--require timing: {len(untimed)} not proven, such as {untimed[0].reason}")
+    ran = {verdict.case for verdict in judgement.verdicts} - idle
+    on = {(str(case), "gpu" if case in study.gpu_cases else "cpu") for case in ran}
+    return failures + list_too_few(on, dict(config.getoption("--slimgate-min-cases")))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +55,22 @@ def note_execution(item: pytest.Item, case: Case, device: str) -> None:
     item.stash[EXECUTED] = (str(case), device)
 
 
+def list_too_few(ran: Collection[tuple[str, str]], minima: Mapping[str, int]) -> list[str]:
+    """Return a line for each minimum that is not reached.
+
+    Args:
+        ran: case ids that really ran, each with its device.
+        minima: the least number of them by device; of all under the empty one.
+    """
+    lines = []
+    for device, least in minima.items():
+        count = sum(device in (_EVERY, ran_on) for _, ran_on in ran)
+        if count < least:
+            where = f" on {device}" if device else ""
+            lines.append(f"{count} cases ran{where}, --slimgate-min-cases asks for {least}")
+    return lines
+
+
 class _Count:
     """Counts the cases that ran, and turns the session red where there are too few."""
 
@@ -68,13 +85,7 @@ class _Count:
 
     @property
     def too_few(self) -> list[str]:
-        lines = []
-        for device, least in self.minima.items():
-            count = sum(device in (_EVERY, ran_on) for _, ran_on in self.ran)
-            if count < least:
-                where = f" on {device}" if device else ""
-                lines.append(f"slimgate: {count} cases ran{where}, --slimgate-min-cases asks for {least}")
-        return lines
+        return [f"slimgate: {line}" for line in list_too_few(self.ran, self.minima)]
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

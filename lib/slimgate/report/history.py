@@ -227,6 +227,11 @@ def _remarks(entry: Entry, pinned: Sequence[str]) -> list[str]:
     remarks = ["baseline"] if entry.run_id in pinned else []
     if not entry.complete:
         remarks.append(f"partial (-k '{entry.selection}')" if entry.selection else "partial (no times)")
+    if entry.waived:
+        remarks.append(f"{entry.waived} waived")
+    remarks += entry.failed_by
+    if entry.strict_red and not entry.red:
+        remarks.append("red under --strict-floors")
     return remarks
 
 

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from slimgate.gate import Judgement
+from slimgate.gate import Judgement, NotProven
 from slimgate.gate.history import History
 from slimgate.study import Study
 
-from fixtures.goldens import STUDY_TOML, make_measurement, make_run
+from fixtures.goldens import INT8, STUDY_TOML, make_measurement, make_run
 from fixtures.histories import judge_green
 
 QUIET = ("-p", "no:randomly", "-p", "no:benchmark", "-p", "no:cacheprovider")
@@ -123,3 +124,32 @@ def test_benchmarks_are_saved_in_the_history_and_compared_from_there(
     result = pytester.runpytest_inprocess(*fast, storage, "--benchmark-compare=0001")
     result.stdout.fnmatch_lines(["test_add (0001_pinned)*"])
     assert History(pytester.path / HISTORY).load().entries == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "failed_by"),
+    [
+        ((), ()),
+        (("--slimgate-min-cases", "cpu=1"), ()),
+        (("--slimgate-min-cases", "cpu=2"), ("1 cases ran on cpu, --slimgate-min-cases asks for 2",)),
+        (
+            ("--require", "timing"),
+            ("--require timing: 1 not proven, such as no latency floors for cpu:A",),
+        ),
+    ],
+)
+def test_the_line_of_a_run_says_what_else_failed_its_session(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    failed_by: tuple[str, ...],
+) -> None:
+    gap = NotProven(case=INT8, metric="latency_ratio_b1", reason="no latency floors for cpu:A")
+
+    def run_study(study: Study, out: Path, **settings: Any) -> None:
+        make_run(out, [make_measurement()], replace(judge_green(), not_proven=(gap,)))
+
+    monkeypatch.setattr("slimgate.study.pipeline.run_study", run_study)
+    run_suite(pytester, *options)
+    (entry,) = History(pytester.path / HISTORY).load().entries
+    assert (entry.red, entry.failed_by) == (False, failed_by)

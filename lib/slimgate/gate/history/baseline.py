@@ -95,7 +95,8 @@ def resolve_baseline(baseline: Baseline, entries: Sequence[Entry]) -> Entry:
         raise InputError(
             f"{baseline.where}: run",
             found=f"'{baseline.run}' {fault}",
-            expected="a green, complete run of a commit: a red run never becomes a baseline",
+            expected="a complete run of a commit, green without waivers and with strict floors: "
+            "a red run never becomes a baseline",
             action="pin another run; 'slimgate history' shows which are green and complete",
         )
     return entry
@@ -108,6 +109,14 @@ def why_no_baseline(entry: Entry, *, allow_dirty: bool = False) -> str:
             f"{case} {metric} {status}" for case, metric, status in sorted(entry.red_verdicts)
         )
         return f"is red ({named or 'nothing was judged'})"
+    if entry.failed_by:
+        return f"failed its session ({'; '.join(entry.failed_by)})"
+    if entry.waived:
+        return f"is green only for its waivers ({entry.waived} waived)"
+    if entry.strict_red:
+        stale = entry.counts.get("STALE", 0)
+        why = f"{stale} STALE: tighten those floors" if stale else "untidy golden files: see its findings"
+        return f"is red under --strict-floors ({why})"
     if not entry.complete:
         return f"is partial (-k '{entry.selection}')" if entry.selection else "is partial"
     if not allow_dirty and (entry.dirty or not entry.commit):

@@ -14,7 +14,8 @@ from typing import Any
 
 from slimgate.flow import Json, Measurement
 from slimgate.gate.floors import device_slug
-from slimgate.gate.judgement import Judgement
+from slimgate.gate.formats import find_other_format
+from slimgate.gate.judgement import WAIVED, Judgement
 from slimgate.gate.serialise import RunFiles, case_block_from_json, case_block_to_json
 
 HISTORY_FORMAT = "slimgate-history/1"
@@ -37,6 +38,9 @@ class Entry:
         selection: the ``-k`` expression of a partial run.
         red: whether the gate failed it; a run without a verdict is red.
         counts: how many verdicts have each status.
+        strict_red: whether the gate fails it when floors are strict.
+        waived: how many verdicts are red and tolerated by a waiver.
+        failed_by: what else failed the session that it ran in, such as ``--slimgate-min-cases``.
         red_verdicts: case id, metric and status of every red verdict.
         raw: the whole line as JSON values.
     """
@@ -50,6 +54,9 @@ class Entry:
     complete: bool
     selection: str
     red: bool
+    strict_red: bool
+    waived: int
+    failed_by: tuple[str, ...]
     counts: Mapping[str, int]
     red_verdicts: frozenset[tuple[str, str, str]]
     raw: Mapping[str, Json] = field(repr=False)
@@ -126,6 +133,10 @@ def entry_from_json(value: Json) -> Entry:
             complete=value["complete"] is True,
             selection=str(value.get("filter", "")),
             red=verdict["red"] is not False,
+            # Lines of before do not say it: there a stale floor tells as much as is known.
+            strict_red=verdict.get("strict_red", bool(verdict["counts"].get("STALE"))) is not False,
+            waived=int(verdict["counts"].get(WAIVED, 0)),
+            failed_by=tuple(str(one) for one in verdict.get("failed_by", ())),
             counts=dict(verdict["counts"]),
             red_verdicts=frozenset((one[0], one[1], one[2]) for one in verdict["red_verdicts"]),
             raw=value,
@@ -137,8 +148,13 @@ def entry_from_json(value: Json) -> Entry:
     return entry
 
 
-def entry_from_run(files: RunFiles) -> Entry:
-    """Return the entry of a finished run."""
+def entry_from_run(files: RunFiles, *, failed_by: Sequence[str] = ()) -> Entry:
+    """Return the entry of a finished run.
+
+    Args:
+        files: the run.
+        failed_by: what failed the session that it ran in, besides its verdicts.
+    """
     run = files.run
     blocks = [
         case_block_to_json(list(group)) for _, group in groupby(files.measurements, key=lambda one: one.case)
@@ -162,7 +178,7 @@ def entry_from_run(files: RunFiles) -> Entry:
             "git": dict(run.get("git", {})),
             "complete": bool(run.get("complete")),
             "filter": run.get("filter", ""),
-            "verdict": _summarise(files.judgement),
+            "verdict": _summarise(files.judgement, failed_by),
             "environment": environment,
             "provenance": shared,
             "provenances": own,
@@ -178,9 +194,11 @@ def machine_of(run: Mapping[str, Any]) -> str:
     return f"{device}, gpu:{gpu}" if gpu else device
 
 
-def _summarise(judgement: Judgement) -> dict[str, Json]:
+def _summarise(judgement: Judgement, failed_by: Sequence[str]) -> dict[str, Json]:
     return {
         "red": judgement.is_red(),
+        "strict_red": judgement.is_red(strict_floors=True),
+        "failed_by": list(failed_by),
         "counts": judgement.counts(),
         "red_verdicts": [[str(one.case), one.metric, one.status.value] for one in judgement.red()],
     }

@@ -3,13 +3,27 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from slimgate.errors import InputError
-from slimgate.gate.history import Baseline, Entry, load_baselines, propose_baseline, resolve_baseline
+from slimgate.flow import Status
+from slimgate.gate import Finding, Judgement, load_run
+from slimgate.gate.history import (
+    Baseline,
+    Entry,
+    entry_from_json,
+    entry_from_run,
+    load_baselines,
+    propose_baseline,
+    resolve_baseline,
+)
 
-from fixtures.histories import MACHINE, run_name
+from fixtures.histories import MACHINE, judge_green, run_name, write_run
+
+UNTIDY = Finding(kind="orphan record", subjects=("golden/records/a.json",), message="remove the file")
 
 MakeEntry = Callable[..., Entry]
 
@@ -24,6 +38,12 @@ reason = "first nightly after the release"
 date = 2026-11-23
 smallest = {{ map50_95 = 0.003 }}
 """
+
+
+def with_status(**changes: Any) -> Judgement:
+    """Return a green judgement, but for its first verdict."""
+    first, *others = judge_green().verdicts
+    return Judgement(verdicts=(replace(first, **changes), *others))
 
 
 def write(golden: Path, text: str) -> Path:
@@ -130,6 +150,18 @@ def test_the_named_run_is_found(pinned: Baseline, make_entry: MakeEntry) -> None
             "ran code that no commit holds (allow_dirty = true takes it",
         ),
         ({"git": {}}, "ran code that no commit holds"),
+        (
+            {"judgement": with_status(waived="until 2026-12-31 by Ada: r", status=Status.FAIL)},
+            "is green only for its waivers (1 waived)",
+        ),
+        (
+            {"judgement": with_status(status=Status.STALE)},
+            "is red under --strict-floors (1 STALE: tighten those floors)",
+        ),
+        (
+            {"judgement": replace(judge_green(), findings=(UNTIDY,))},
+            "is red under --strict-floors (untidy golden files: see its findings)",
+        ),
     ],
 )
 def test_a_run_that_is_no_evidence_never_becomes_a_baseline(
@@ -141,6 +173,26 @@ def test_a_run_that_is_no_evidence_never_becomes_a_baseline(
     assert str(raised.value).startswith(f"golden/baseline.toml:6: run: '{run_name(1)}' {complaint}")
     assert "a red run never becomes a baseline" in str(raised.value)
     assert propose_baseline([entry], "codes", MACHINE, today="2026-11-23") == ""
+
+
+def test_a_run_of_a_session_in_which_too_little_ran_never_becomes_a_baseline(
+    pinned: Baseline, tmp_path: Path
+) -> None:
+    files = load_run(write_run(tmp_path / "run", 1))
+    assert resolve_baseline(pinned, [entry_from_run(files)]).failed_by == ()
+    short = entry_from_run(files, failed_by=["3 cases ran on gpu, --slimgate-min-cases asks for 9"])
+    with pytest.raises(
+        InputError, match=r"failed its session \(3 cases ran on gpu, --slimgate-min-cases asks for 9\)"
+    ):
+        resolve_baseline(pinned, [short])
+    assert not short.red
+
+
+def test_a_line_of_before_says_by_its_counts_that_it_was_stale_or_waived(make_entry: MakeEntry) -> None:
+    raw = make_entry(1, judgement=with_status(status=Status.STALE)).raw
+    verdict = {key: raw["verdict"][key] for key in ("red", "counts", "red_verdicts")}
+    old = entry_from_json({**raw, "verdict": verdict})
+    assert (old.red, old.strict_red, old.waived, old.failed_by) == (False, True, 0, ())
 
 
 def test_uncommitted_code_can_be_allowed(tmp_path: Path, make_entry: MakeEntry) -> None:
