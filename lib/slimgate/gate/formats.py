@@ -11,11 +11,19 @@ _FORMAT = re.compile(r"(?P<name>[a-z][a-z-]*)/(?P<version>\d+)")
 
 @dataclass(frozen=True, kw_only=True)
 class OtherFormat:
-    """Why a file cannot be read, in the words of an error message: the formats stand in quotes."""
+    """Why a file cannot be read, in the words of an error message: the formats stand in quotes.
+
+    Attributes:
+        found: the format that was found.
+        expected: the format that is understood.
+        action: what to do.
+        is_newer: whether it is a later version of the same format.
+    """
 
     found: str
     expected: str
     action: str
+    is_newer: bool = False
 
 
 def find_other_format(found: Any, understood: str, *, older: str, other: str) -> OtherFormat | None:
@@ -37,6 +45,7 @@ def find_other_format(found: Any, understood: str, *, older: str, other: str) ->
             found=f"'{found}', newer than this slimgate reads",
             expected=f"'{understood}'",
             action="install the slimgate that wrote it, or a newer one",
+            is_newer=True,
         )
     return OtherFormat(
         found=f"'{found}', older than this slimgate reads",

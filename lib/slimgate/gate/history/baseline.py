@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import InputError, UsageError, name_offenders, nearest_name
+from slimgate.gate.formats import find_other_format
 from slimgate.gate.history.entry import Entry
 from slimgate.measure import metric_for
 
@@ -142,15 +143,15 @@ class _Reader:
         self.headers = [number for number, line in enumerate(self.lines) if _HEADER.match(line)]
 
     def read(self, value: Mapping[str, Any]) -> tuple[Baseline, ...]:
+        strange = find_other_format(
+            value.get("format"),
+            BASELINE_FORMAT,
+            older="write its baselines as docs/history.md shows them, then the format line",
+            other="write that format line",
+        )
+        if strange is not None:
+            raise self.error("format", None, f"is {strange.found}", strange.expected, strange.action)
         self.check_keys(value, _FILE_KEYS, None)
-        if value.get("format") != BASELINE_FORMAT:
-            raise self.error(
-                "format",
-                None,
-                f"is {value.get('format')!r}",
-                f"'{BASELINE_FORMAT}'",
-                "write that format line",
-            )
         blocks = value.get("baseline", [])
         if not isinstance(blocks, list) or not all(isinstance(block, Mapping) for block in blocks):
             raise self.error(

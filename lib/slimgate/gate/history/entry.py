@@ -108,16 +108,23 @@ class Entry:
             }
 
 
+class NewerFormatError(ValueError):
+    """A line is of a newer format version: nothing is wrong with it, and an older slimgate cannot read it."""
+
+
 def entry_from_json(value: Json) -> Entry:
     """Return the entry of a line.
 
     Raises:
-        ValueError: the line is of another format version, or lacks a part; says which.
+        NewerFormatError: a newer slimgate wrote the line.
+        ValueError: the line is of another format, or lacks a part; says which.
     """
     if not isinstance(value, Mapping):
         raise ValueError("no JSON object")
-    if value.get("format") != HISTORY_FORMAT:
-        raise ValueError(f"format {value.get('format')!r}, not '{HISTORY_FORMAT}'")
+    strange = find_other_format(value.get("format"), HISTORY_FORMAT, older="", other="")
+    if strange is not None:
+        error = NewerFormatError if strange.is_newer else ValueError
+        raise error(f"format {strange.found}, not {strange.expected}")
     missing = [key for key in _REQUIRED if key not in value]
     if missing:
         raise ValueError(f"without {', '.join(missing)}")

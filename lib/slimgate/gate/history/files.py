@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from slimgate.errors import InputError
-from slimgate.gate.history.entry import Entry, entry_from_json
+from slimgate.gate.history.entry import Entry, NewerFormatError, entry_from_json
 
 SUFFIX = ".jsonl"
 LOCK_TIMEOUT_S = 60.0
@@ -28,12 +28,14 @@ class Line:
         data: its bytes, without the line end.
         entry: the run, or None where the line cannot be read.
         complaint: why it cannot be read, else empty.
+        newer: whether a newer slimgate wrote it: it is kept as it is, and no damage.
     """
 
     number: int
     data: bytes
     entry: Entry | None = None
     complaint: str = ""
+    newer: bool = False
 
 
 def read_lines(path: Path) -> list[Line]:
@@ -162,6 +164,8 @@ def _line(number: int, data: bytes) -> Line:
         return Line(number=number, data=data, complaint="is cut off, or not JSON")
     except UnicodeDecodeError:
         return Line(number=number, data=data, complaint="is not UTF-8")
+    except NewerFormatError as error:
+        return Line(number=number, data=data, complaint=str(error), newer=True)
     except ValueError as error:
         return Line(number=number, data=data, complaint=str(error))
 

@@ -121,7 +121,9 @@ class History:
         return Loaded(entries=tuple(entries.values()), complaints=tuple(complaints))
 
     def set_aside(self) -> dict[Path, int]:
-        """Move every line that cannot be read into ``<file>.jsonl.damaged``, and return how many by file.
+        """Move every damaged line into ``<file>.jsonl.damaged``, and return how many by file.
+
+        What a newer slimgate wrote is no damage, and stays.
 
         Raises:
             InputError: the folder is not there, or cannot be written to.
@@ -130,27 +132,43 @@ class History:
         for path in self.files():
             with writing(path), locked(path):
                 lines = read_held_lines(path)
-                damaged = [line.data for line in lines if line.entry is None]
+                damaged = [line.data for line in lines if _is_damaged(line)]
                 if damaged:
                     aside = path.with_name(f"{path.name}{ASIDE}")
                     kept = aside.read_bytes().splitlines() if aside.exists() else []
                     replace_lines(aside, [*kept, *damaged])
-                    replace_lines(path, [line.data for line in lines if line.entry])
+                    replace_lines(path, [line.data for line in lines if not _is_damaged(line)])
                     moved[path] = len(damaged)
         return moved
 
 
 def complain(path: Path, lines: Sequence[Line]) -> list[str]:
-    """Return one text about the lines of a file that cannot be read, or none."""
-    damaged = [line for line in lines if line.entry is None]
-    if not damaged:
-        return []
-    kept = len(lines) - len(damaged)
-    return [
+    """Return a text about the damaged lines of a file, and one about those of a newer format; none without."""
+    kept = sum(line.entry is not None for line in lines)
+    newer = [line for line in lines if line.newer]
+    damaged = [line for line in lines if _is_damaged(line)]
+    texts = []
+    if newer:
+        texts.append(
+            f"{path}: {name_offenders(f'line {line.number} {line.complaint}' for line in newer)}\n"
+            f"  expected: runs that this slimgate can read; they are kept as they are, and not shown\n"
+            "  what to do: install a newer slimgate, as wrote them"
+        )
+    if damaged:
+        texts.append(_complain_of_damage(path, damaged, kept))
+    return texts
+
+
+def _is_damaged(line: Line) -> bool:
+    return line.entry is None and not line.newer
+
+
+def _complain_of_damage(path: Path, damaged: Sequence[Line], kept: int) -> str:
+    return (
         f"{path}: {name_offenders(f'line {line.number} {line.complaint}' for line in damaged)}\n"
         f"  expected: one whole run a line; the other {kept} {'is' if kept == 1 else 'are'} kept and shown\n"
         "  what to do: 'slimgate history --repair' sets such lines aside; '--add RUN_DIR' adds a run again"
-    ]
+    )
 
 
 def find_clock_jumps(path: Path, entries: Sequence[Entry]) -> list[str]:

@@ -71,7 +71,17 @@ FAULTS = [
     (
         '"slimgate-baseline/1"',
         '"slimgate-baseline/2"',
-        "golden/baseline.toml:1: format: is 'slimgate-baseline/2'",
+        "golden/baseline.toml:1: format: is 'slimgate-baseline/2', newer than this slimgate reads",
+    ),
+    (
+        '"slimgate-baseline/1"',
+        '"slimgate-baseline/0"',
+        "is 'slimgate-baseline/0', older than this slimgate reads",
+    ),
+    (
+        'format = "slimgate-baseline/1"',
+        "",
+        "golden/baseline.toml: format: is None\n  expected: 'slimgate-base",
     ),
     ("[[baseline]]", "[[baseline]", "golden/baseline.toml: not TOML"),
     ("[[baseline]]", "[baseline]", "golden/baseline.toml: baseline: is no array of tables"),

@@ -86,7 +86,7 @@ def broken(change: Callable[[dict[str, Any]], object], line: bytes) -> Any:
     [
         (
             lambda value: value.update(format="slimgate-history/2"),
-            "format 'slimgate-history/2', not 'slimgate-hi",
+            "format 'slimgate-history/2', newer than this slimgate reads",
         ),
         (lambda value: value.pop("cases"), "without cases"),
         (lambda value: (value.pop("run_id"), value.pop("verdict")), "without run_id, verdict"),

@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 from slimgate.errors import InputError, UsageError
 from slimgate.gate import load_run
-from slimgate.gate.history import Entry, History, files
+from slimgate.gate.history import Entry, History, files, merge_history
 
 from fixtures.histories import FILE, run_name, started_at, write_run
 
@@ -72,9 +72,14 @@ def test_a_damaged_line_is_told_about_once_with_what_to_do(history: History, mak
     lines[1] = lines[1][:200] + b"\n"
     lines[2] = lines[2].replace(b"slimgate-history/1", b"slimgate-history/7")
     path.write_bytes(b"".join([*lines, b"\xe9\n", b"[]\n"]))
-    (complaint,) = history.load().complaints
+    newer, complaint = history.load().complaints
+    assert newer == (
+        f"{path}: line 3 format 'slimgate-history/7', newer than this slimgate reads, not 'slimgate-history/1'\n"
+        "  expected: runs that this slimgate can read; they are kept as they are, and not shown\n"
+        "  what to do: install a newer slimgate, as wrote them"
+    )
     assert complaint == (
-        f"{path}: line 2 is cut off, or not JSON, line 3 format 'slimgate-history/7', not 'slimgate-history/1', "
+        f"{path}: line 2 is cut off, or not JSON, "
         "line 5 is not UTF-8, line 6 no JSON object\n"
         "  expected: one whole run a line; the other 2 are kept and shown\n"
         "  what to do: 'slimgate history --repair' sets such lines aside; '--add RUN_DIR' adds a run again"
@@ -93,6 +98,23 @@ def test_damaged_lines_are_set_aside_and_not_lost(history: History, make_entry: 
     assert ids(history) == [run_name(number) for number in range(3)]
     assert path.with_name(f"{path.name}.damaged").read_bytes() == b'{"format": "slimg\n' * 3
     assert history.set_aside() == {}
+
+
+def test_what_a_newer_slimgate_wrote_is_kept_by_every_command(
+    history: History, make_entry: MakeEntry, tmp_path: Path
+) -> None:
+    path = history.folder / FILE
+    history.append(make_entry(0))
+    newer = make_entry(1).to_line().replace(b"slimgate-history/1", b"slimgate-history/2")
+    with path.open("ab") as file:
+        file.write(newer + b'{"cut\n')
+    assert history.set_aside() == {path: 1}
+    assert history.append(make_entry(2))
+    assert path.read_bytes().splitlines(keepends=True)[1] == newer
+    other = History(tmp_path / "other")
+    merge_history(other, history)
+    assert newer in (other.folder / FILE).read_bytes().splitlines(keepends=True)
+    assert ids(other) == [run_name(0), run_name(2)]
 
 
 def test_where_writing_fails_the_file_is_left_as_it_was(
