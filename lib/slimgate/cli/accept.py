@@ -9,8 +9,6 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate.errors import InputError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -49,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--golden",
         type=Path,
         metavar="DIR",
-        help="the folder of floors and records (default: the study's golden/)",
+        help="the folder of floors and records (default: that of the project that the run was made in)",
     )
     parser.add_argument(
         "--reason",
@@ -74,10 +72,11 @@ def run(args: argparse.Namespace) -> int:
     from slimgate.gate import Acceptance, examine_run, find_untidy, load_run, write_records
     from slimgate.gate.proposal import list_proposals
     from slimgate.gate.weigh import Way, weigh
+    from slimgate.study.project import require_golden
 
     files = load_run(args.run_dir)
     study = str(files.run["study"]["id"])
-    golden = (args.golden or default_golden(study)).resolve()
+    golden = (args.golden or require_golden(files.run, args.run_dir)).resolve()
     examined = examine_run(
         files,
         golden,
@@ -133,17 +132,6 @@ def _cases_of(files: RunFiles) -> list[Case] | None:
     from slimgate.flow import Case
 
     return [Case.parse(case) for case in files.run["cases"]] if "cases" in files.run else None
-
-
-def default_golden(study_id: str) -> Path:
-    """Return the ``golden`` folder of a study that is known by its id alone: a built-in one's, else the current one."""
-    from slimgate.study import load_study
-    from slimgate.study.spec import golden_folder
-
-    try:
-        return golden_folder(load_study(study_id))
-    except InputError:
-        return Path("golden")
 
 
 def _tell(text: str) -> None:

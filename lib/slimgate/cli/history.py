@@ -78,7 +78,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--plot", type=Path, metavar="FILE", help="draw the metrics of CASE into a PNG, SVG or PDF"
     )
     parser.add_argument(
-        "--golden", type=Path, metavar="DIR", help="folder with baseline.toml (default: the study's golden/)"
+        "--golden",
+        type=Path,
+        metavar="DIR",
+        help="folder with baseline.toml (default: golden/ of the project that the runs were made in)",
     )
     jobs = parser.add_mutually_exclusive_group()
     jobs.add_argument(
@@ -170,7 +173,7 @@ def _load(args: argparse.Namespace, history: History, console: Console) -> list[
 def _show(args: argparse.Namespace, entries: Sequence[Entry], console: Console) -> int:
     from slimgate.report.history import print_case, print_metric, print_runs
 
-    pinned = [one.run for group in _groups(entries) for one in _baselines(args, group[0].study)]
+    pinned = [one.run for group in _groups(entries) for one in _baselines(args, group[-1])]
     shown = [entry for group in _groups(entries) for entry in group[-(args.last or len(group)) :]]
     if not args.case:
         print_runs(shown, pinned, console)
@@ -212,7 +215,7 @@ def _plot(
     from slimgate.report.charts.runs import plot_runs
 
     here = (group[0].study, group[0].device)
-    pinned = [one for one in _baselines(args, here[0]) if (one.study, one.device) == here]
+    pinned = [one for one in _baselines(args, group[-1]) if (one.study, one.device) == here]
     baseline = resolve_baseline(pinned[0], group) if pinned and _has(group, pinned[0].run) else None
     drifts = find_drifts(group, baseline, smallest=pinned[0].smallest).drifts if baseline else ()
     shown = group[-(args.last or len(group)) :]
@@ -227,7 +230,7 @@ def _find_drift(args: argparse.Namespace, entries: Sequence[Entry], console: Con
     for group in _groups(entries):
         study, device = group[0].study, group[0].device
         pinned = next(
-            (one for one in _baselines(args, study) if (one.study, one.device) == (study, device)), None
+            (one for one in _baselines(args, group[-1]) if (one.study, one.device) == (study, device)), None
         )
         if pinned is None:
             unpinned.append((study, device))
@@ -242,7 +245,7 @@ def _find_drift(args: argparse.Namespace, entries: Sequence[Entry], console: Con
     if not judged:
         text = next((text for text in proposals if text), "")
         raise InputError(
-            str(_golden(args, entries[0].study) / "baseline.toml"),
+            str(_golden(args, entries[-1]) / "baseline.toml"),
             found=f"pins no baseline for {named}",
             expected="a run that somebody stands behind, with a reason and a date",
             action=f'choose one, and write:\nformat = "slimgate-baseline/1"\n{text}'
@@ -267,13 +270,18 @@ def _has(entries: Sequence[Entry], run_id: str) -> bool:
     return any(entry.run_id == run_id for entry in entries)
 
 
-def _baselines(args: argparse.Namespace, study: str) -> tuple[Baseline, ...]:
+def _baselines(args: argparse.Namespace, entry: Entry) -> tuple[Baseline, ...]:
     from slimgate.gate.history import load_baselines
 
-    return load_baselines(_golden(args, study))
+    return load_baselines(_golden(args, entry))
 
 
-def _golden(args: argparse.Namespace, study: str) -> Path:
-    from slimgate.cli.accept import default_golden
+def _golden(args: argparse.Namespace, entry: Entry) -> Path:
+    """Return the folder of ``baseline.toml``: that of the project that the run was made in, as far as it is here."""
+    from slimgate.study.project import find_golden
+    from slimgate.study.spec import history_folder
 
-    return args.golden or default_golden(study)
+    if args.golden is not None:
+        return Path(args.golden)
+    folder = history_folder(given=args.history) or Path()
+    return find_golden(entry.raw.get("project"), entry.study, (folder, Path())) or Path("golden")

@@ -28,6 +28,7 @@ class RunFacts:
         environment: machine, versions and commit.
         broken: what the reference scores when it is broken on purpose.
         trainings: training stages by key; cases name theirs.
+        project: which golden folder it was judged by; see ``slimgate.study.project``.
     """
 
     run_id: str
@@ -40,6 +41,7 @@ class RunFacts:
     environment: Mapping[str, Json] = field(default_factory=dict)
     broken: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     trainings: dict[str, Json] = field(default_factory=dict)
+    project: Mapping[str, Json] | None = None
 
     @property
     def full(self) -> bool:
@@ -78,6 +80,7 @@ def describe_run(
     return {
         "format": RUN_FORMAT,
         "run_id": facts.run_id,
+        "project": facts.project,
         "study": {
             "id": study.id,
             "title": study.title,

@@ -39,6 +39,7 @@ from slimgate.study.measuring import (
 from slimgate.study.origin import add_origin
 from slimgate.study.pictures import choose_pictures, detections_to_json
 from slimgate.study.prepare import prepare_study
+from slimgate.study.project import describe_project
 from slimgate.study.scoring import measure_accuracy
 from slimgate.study.select import select_cases
 from slimgate.study.settle import settle_judgement
@@ -132,6 +133,7 @@ class _Flow:
             timing=timing,
             started=started,
             began=time.monotonic(),
+            project=describe_project(study, golden),
         )
         self.selected = select_cases(study.cases, expression)
 

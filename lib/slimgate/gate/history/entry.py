@@ -181,6 +181,7 @@ def entry_from_run(files: RunFiles, *, failed_by: Sequence[str] = ()) -> Entry:
             "study": run["study"]["id"],
             "device": machine_of(run),
             "started": run["started"],
+            **({"project": run["project"]} if run.get("project") else {}),
             "seconds": run.get("seconds"),
             "git": dict(run.get("git", {})),
             "complete": bool(run.get("complete")),
