@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from slimgate.errors import InputError, UsageError, name_offenders
 from slimgate.flow import Status
@@ -41,12 +43,16 @@ def refuse_dirty(files: RunFiles, *, allowed: bool) -> None:
         return
     raise UsageError(
         str(files.directory),
-        found="ran in a tree with uncommitted changes"
+        found=f"ran in a tree with uncommitted changes{_name_changes(git)}"
         if git.get("commit")
         else "ran outside a git repository",
         expected="a clean commit that the records can name",
         action="commit and run the study again, or accept it as it is with --allow-dirty",
     )
+
+
+def _name_changes(git: Mapping[str, Any]) -> str:
+    return f": {name_offenders(git['changes'])}" if git.get("changes") else ""
 
 
 def refuse_unusable(files: RunFiles) -> None:

@@ -34,10 +34,19 @@ _CPU_FACTS = Path("/proc/cpuinfo")
 _SECONDS = 10
 
 
-def environment() -> dict[str, Any]:
+_CODE = (":(top)*.py", ":(top)*.toml")
+"""What changes numbers wherever it lies in a repository, as git's patterns."""
+_MOST_NAMED = 20
+
+
+def environment(inputs: Sequence[Path] = ()) -> dict[str, Any]:
     """Return what a reader of a time must know: device, versions, governor, load, threads, git commit.
 
-    A fact that this machine does not tell is absent. Nothing here names the user, the host or a path.
+    A fact that this machine does not tell is absent. Nothing here names the user, the host or a path, but for files of
+    the repository.
+
+    Args:
+        inputs: files that the numbers come from; the tree is dirty where git does not know one of them.
     """
     facts: dict[str, Any] = {
         "device": device_key(),
@@ -59,7 +68,7 @@ def environment() -> dict[str, Any]:
         facts["governor"] = _GOVERNOR.read_text(encoding="ascii").strip()
     if hasattr(os, "getloadavg"):
         facts["load_average"] = list(os.getloadavg())
-    commit = git_commit()
+    commit = git_commit(inputs=inputs)
     if commit:
         facts["git"] = commit
     return facts
@@ -116,14 +125,31 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def git_commit(folder: Path | None = None) -> dict[str, Any] | None:
-    """Return ``{"commit", "dirty"}`` of the repository around a folder (the current one), or None."""
+def git_commit(folder: Path | None = None, *, inputs: Sequence[Path] = ()) -> dict[str, Any] | None:
+    """Return ``{"commit", "dirty", "changes"}`` of the repository around a folder (the current one), or None.
+
+    Dirty is a tree with changed files, or with files that no commit holds and that numbers may come from: Python and
+    TOML files anywhere in it, and the inputs that lie in it. What git is told to ignore is left alone. ``changes``
+    names up to twenty of them; it is absent in a clean tree, and empty where git does not answer.
+
+    Args:
+        folder: in the repository.
+        inputs: files that the numbers come from.
+    """
     where = ("-C", str(folder)) if folder else ()
     commit = _answer(("git", *where, "rev-parse", "HEAD"))
-    if not commit:
+    top = _answer(("git", *where, "rev-parse", "--show-toplevel"))
+    if not commit or not top:
         return None
-    changes = _answer(("git", *where, "status", "--porcelain", "--untracked-files=no"))
-    return {"commit": commit, "dirty": bool(changes)}
+    own = [path.resolve().relative_to(top) for path in inputs if path.resolve().is_relative_to(top)]
+    patterns = (*_CODE, *(f":(top,literal){path.as_posix()}" for path in own))
+    listings = (
+        _answer(("git", "-C", top, "diff", "--name-only", "-z", "HEAD")),
+        _answer(("git", "-C", top, "ls-files", "-z", "--others", "--exclude-standard", "--", *patterns)),
+    )
+    changes = sorted({name for listing in listings if listing for name in listing.split("\0") if name})
+    dirty = bool(changes) or None in listings
+    return {"commit": commit, "dirty": dirty, **({"changes": changes[:_MOST_NAMED]} if dirty else {})}
 
 
 def _answer(command: Sequence[str]) -> str | None:

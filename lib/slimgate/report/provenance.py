@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from slimgate.errors import name_offenders
 from slimgate.gate import RunFiles
 from slimgate.report.numbers import NONE, show_duration
 from slimgate.report.rows import Row
@@ -42,7 +43,7 @@ def list_facts(files: RunFiles) -> list[Facts]:
                     (f"took, {name}", show_duration(value))
                     for name, value in run.get("stage_seconds", {}).items()
                 ),
-                ("git commit", f"{commit}, with uncommitted changes" if git.get("dirty") else commit),
+                ("git commit", f"{commit}{_describe_changes(git)}"),
             ],
         ),
         Facts(
@@ -69,6 +70,13 @@ def list_facts(files: RunFiles) -> list[Facts]:
         Facts(title="Evaluation protocol", entries=list(_flatten(run.get("protocol", {})))),
     ]
     return [group for group in groups if group.entries]
+
+
+def _describe_changes(git: Mapping[str, Any]) -> str:
+    if not git.get("dirty"):
+        return ""
+    named = f": {name_offenders(git['changes'])}" if git.get("changes") else ""
+    return f", with uncommitted changes{named}"
 
 
 def list_commands(files: RunFiles) -> list[str]:

@@ -141,7 +141,7 @@ class _Flow:
         from slimgate.measure import device_key, environment
 
         self.devices = {"cpu": device_key(), "gpu": device_key("gpu")}
-        self.facts.device, self.facts.environment = self.devices["cpu"], environment()
+        self.facts.device, self.facts.environment = self.devices["cpu"], environment(self.study.own_files)
 
     def read_golden(self) -> tuple[Floors, Records, tuple[Waiver, ...]]:
         devices = set(self.devices.values())

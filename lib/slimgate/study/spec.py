@@ -180,6 +180,14 @@ class Study:
         """The FP32 variant that the others are compared with: the first one."""
         return self.variants[0]
 
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """The study's file, and every weights file that it names; a checkpoint is two files."""
+        named = dict.fromkeys([self.weights, *(variant.weights for variant in self.variants)])
+        weights = [Path(self.resolve(one)) for one in named if one and not is_named(one)]
+        described = [path.with_suffix(".json") for path in weights if path.suffix == ".safetensors"]
+        return (self.path, *weights, *described)
+
     def resolve(self, source: str) -> str:
         """Return a dataset or weights source with a relative path made relative to the study file."""
         if is_named(source):

@@ -89,6 +89,11 @@ REFUSALS = [
     ),
     ({"complete": False}, "is an incomplete run", "run the whole study"),
     ({"git": {"commit": "12", "dirty": True}}, "ran in a tree with uncommitted changes", "--allow-dirty"),
+    (
+        {"git": {"commit": "12", "dirty": True, "changes": ["study.toml", "weights/best.pt"]}},
+        "ran in a tree with uncommitted changes: study.toml, weights/best.pt\n",
+        "--allow-dirty",
+    ),
     ({"git": {}}, "ran outside a git repository", "--allow-dirty"),
 ]
 

@@ -54,19 +54,58 @@ def test_without_a_gpu_the_gpu_key_is_the_cpus(monkeypatch: pytest.MonkeyPatch) 
     assert device_key("gpu") == device_key("cpu")
 
 
-def test_git_commit_and_whether_files_changed(tmp_path: Path) -> None:
-    def git(*arguments: str) -> str:
-        settings = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
-        done = subprocess.run(
-            ["git", *settings, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
+def git_in(folder: Path, *arguments: str) -> str:
+    settings = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+    return subprocess.run(
+        ["git", *settings, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
+
+def test_git_commit_and_whether_files_changed(tmp_path: Path) -> None:
     assert git_commit(tmp_path) is None
-    git("init", "-q")
+    git_in(tmp_path, "init", "-q")
     (tmp_path / "a.txt").write_text("one")
-    git("add", ".")
-    git("commit", "-qm", "first")
-    assert git_commit(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    git_in(tmp_path, "add", ".")
+    git_in(tmp_path, "commit", "-qm", "first")
+    commit = git_in(tmp_path, "rev-parse", "HEAD")
+    assert git_commit(tmp_path) == {"commit": commit, "dirty": False}
     (tmp_path / "a.txt").write_text("two")
-    assert git_commit(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": True}
+    assert git_commit(tmp_path) == {"commit": commit, "dirty": True, "changes": ["a.txt"]}
+    git_in(tmp_path, "add", ".")
+    assert git_commit(tmp_path) == {"commit": commit, "dirty": True, "changes": ["a.txt"]}
+
+
+def test_files_that_git_does_not_know_make_a_tree_dirty_where_numbers_come_from_them(tmp_path: Path) -> None:
+    git_in(tmp_path, "init", "-q")
+    (tmp_path / ".gitignore").write_text("ignored/\n")
+    git_in(tmp_path, "add", ".")
+    git_in(tmp_path, "commit", "-qm", "first")
+    below = tmp_path / "runs" / "first"
+    below.mkdir(parents=True)
+    (tmp_path / "ignored").mkdir()
+    (tmp_path / "ignored" / "tool.py").write_text("")
+    weights = tmp_path / "weights [new]" / "best.pt"
+    weights.parent.mkdir()
+    weights.write_text("")
+    (below / "report.md").write_text("")
+    assert git_commit(below) == {"commit": git_in(tmp_path, "rev-parse", "HEAD"), "dirty": False}
+
+    def changes() -> list[str]:
+        found = git_commit(below, inputs=[weights, tmp_path.parent / "elsewhere.pt"])
+        assert found is not None
+        assert found["dirty"] is True
+        return list(found["changes"])
+
+    assert changes() == ["weights [new]/best.pt"]
+    (tmp_path / "study.toml").write_text("")
+    (tmp_path / "conftest.py").write_text("")
+    assert changes() == ["conftest.py", "study.toml", "weights [new]/best.pt"]
+
+
+def test_a_tree_that_git_says_nothing_about_is_not_called_clean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"rev-parse": str(tmp_path)}
+    planted = lambda command: next((answers[one] for one in command if one in answers), None)  # noqa: E731
+    monkeypatch.setitem(git_commit.__globals__, "_answer", planted)
+    assert git_commit(tmp_path) == {"commit": str(tmp_path), "dirty": True, "changes": []}

@@ -142,6 +142,13 @@ def test_relative_sources_are_relative_to_the_study_file(write, tmp_path):
     assert study.resolve("coco128") == "coco128"
 
 
+def test_the_files_that_a_study_is_made_of(write, tmp_path):
+    text = MINIMAL.replace('name = "small"', 'name = "small"\nweights = "fetch:yolov5n.pt"')
+    path = write(text)
+    mine = tmp_path / "weights" / "mine.safetensors"
+    assert load_study(path).own_files == (path, mine, mine.with_suffix(".json"))
+
+
 def test_golden_is_the_nearest_above_the_study(write, tmp_path):
     path = write(MINIMAL)
     assert golden_folder(load_study(path)) == Path("golden")
