@@ -9,12 +9,14 @@ from slimgate.flow import Case, Status
 from slimgate.gate.floors import Floor, load_every_floor
 from slimgate.gate.judgement import Finding, Judgement
 from slimgate.gate.records import Record, load_every_record
+from slimgate.gate.waivers import Waiver
 
 ORPHAN_RECORD = "orphan record"
 UNUSED_FLOOR = "unused floor"
 FLOOR_WITHOUT_RECORD = "floor without record"
 RECORD_WITHOUT_FLOOR = "record without floor"
 UNKNOWN_STUDY = "golden files of no study"
+WAIVER_OF_NO_STUDY = "waiver of no study"
 
 
 def find_untidy(
@@ -24,6 +26,7 @@ def find_untidy(
     *,
     cases: Collection[Case] | None = None,
     studies: Collection[str] = (),
+    waivers: Iterable[Waiver] = (),
 ) -> tuple[Finding, ...]:
     """Return what is untidy about the golden files of a study, on every device that they are for.
 
@@ -36,6 +39,7 @@ def find_untidy(
         judgement: what was judged with these files.
         cases: every case of the study; None after a run of a part of it, which cannot tell what is unused.
         studies: ids of every study of the project; empty: not known.
+        waivers: of any study.
 
     Raises:
         InputError: a floors file or a record cannot be read.
@@ -49,6 +53,7 @@ def find_untidy(
         _floors_without_record(floors, records, judgement),
         _records_without_floor(floors, known),
         _unknown_studies(golden, studies),
+        _waivers_of_no_study(golden, waivers, {study, *studies}),
     ]
     return tuple(finding for finding in found if finding is not None)
 
@@ -118,6 +123,26 @@ def _unknown_studies(golden: Path, studies: Collection[str]) -> Finding | None:
         sorted(_strangers(golden, studies)) if studies else (),
         "no study beside this one has that id: remove them with the study they were for",
         strict=False,
+    )
+
+
+def _waivers_of_no_study(golden: Path, waivers: Iterable[Waiver], studies: Collection[str]) -> Finding | None:
+    # No run of a study ever looks at the waiver of one that is not there: a slip of the pen would never be told.
+    return _finding(
+        WAIVER_OF_NO_STUDY,
+        (
+            f"{waiver.where} ({waiver.case} {waiver.subject})"
+            for waiver in waivers
+            if waiver.case.study not in studies and not _has_files(golden, waiver.case.study)
+        ),
+        "there is no study of that id, and no floor or record of one: correct it, or remove it",
+    )
+
+
+def _has_files(golden: Path, study: str) -> bool:
+    floors = [*(golden / "floors").glob("*.toml")]
+    return (golden / "records" / study).is_dir() or any(
+        path.stem == study or path.stem.startswith(f"{study}.") for path in floors
     )
 
 

@@ -42,5 +42,6 @@ def settle_judgement(
         judgement,
         cases=study.cases if full else None,
         studies=list_studies(study, golden),
+        waivers=waivers,
     )
     return replace(judgement, findings=(*judgement.findings, *untidy))

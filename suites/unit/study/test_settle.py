@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from slimgate.flow import Verdict
+from slimgate.flow import Case, Verdict
 from slimgate.gate import Judgement, Waiver, judge
 from slimgate.study import Study, load_study
 from slimgate.study.settle import settle_judgement
@@ -49,3 +49,22 @@ def test_a_part_of_the_study_cannot_tell_what_is_unused(study: Study, golden: Pa
         Judgement(verdicts=(make_verdict(0.9),)), study, golden, (gone,), cases=(INT8,), today=TODAY
     )
     assert [one.kind for one in judgement.findings] == ["floor without record"]
+
+
+def test_a_waiver_of_a_study_that_is_nowhere_is_told_by_every_run(study: Study, golden: Path) -> None:
+    cases = ("cods/int8@onnxruntime", "labels/int8@onnxruntime", "old/int8@onnxruntime")
+    misspelt, labels, old = (replace(WAIVER, case=Case.parse(case), where=case) for case in cases)
+    (golden.parent / "labels.toml").write_text(STUDY_TOML.replace('"codes"', '"labels"'))
+    (golden / "records" / "old").mkdir(parents=True)
+    judgement = settle_judgement(
+        Judgement(verdicts=(make_verdict(0.9),)),
+        study,
+        golden,
+        (misspelt, labels, old),
+        cases=(INT8,),
+        today=TODAY,
+    )
+    (told,) = [one for one in judgement.findings if one.kind == "waiver of no study"]
+    assert told.subjects == ("cods/int8@onnxruntime (cods/int8@onnxruntime map50_95)",)
+    assert "there is no study of that id, and no floor or record of one" in told.message
+    assert told.strict
