@@ -144,7 +144,7 @@ def _judge(metric: str, first: Measurement | None, second: Measurement | None) -
         return Outcome.SAME, ""
     better = (second.value > first.value) == metric_for(metric).higher_is_better
     direction = Outcome.BETTER if better else Outcome.WORSE
-    if first.interval and second.interval:
+    if first.interval and second.interval and first.unit != "seconds":
         apart = first.interval[1] < second.interval[0] or second.interval[1] < first.interval[0]
         return (direction, "") if apart else (Outcome.WITHIN_NOISE, "")
     if first.unit == "seconds":

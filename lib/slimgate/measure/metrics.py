@@ -59,6 +59,7 @@ _MEANINGS = (
     ("latency_ratio_same_b32", "ratio", False, "time per call against the same network in FP32, batch 32"),
     ("preprocess_s", "seconds", False, "letterbox and normalisation, per image"),
     ("inference_s", "seconds", False, "network, per image at batch 1"),
+    ("inference_p99_s", "seconds", False, "what 99 of 100 images take at most in the network, at batch 1"),
     ("nms_s", "seconds", False, "raw prediction to detections, per image"),
     ("nms_few_s", "seconds", False, "suppression of the stored candidate set 'few'"),
     ("nms_typical_s", "seconds", False, "suppression of the stored candidate set 'typical'"),

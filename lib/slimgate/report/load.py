@@ -95,7 +95,7 @@ _CASE_SHAPE: dict[str, Any] = {
             _ANY: _ANYTHING,
         }
     },
-    "stages": _COUNTS,
+    "stages": {"intervals": {_ANY: [_NUMBER, _NUMBER]}, _ANY: _NUMBER},
     "parity": {"reference": _TEXT, _ANY: _NUMBER},
     "nms": {_ANY: {"candidates": _NUMBER, "kept": _NUMBER, "median_s": _NUMBER, "samples_s": [_NUMBER]}},
     "pictures": {_ANY: [{"class": _WHOLE, "score": _NUMBER, "box": _BOX}]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -52,15 +53,9 @@ def list_measurements(
     values += [(name, model[name]) for name in ("flops", "parameters", "nonzero_parameters") if name in model]
     if artifact is not None:
         values += _artifact_values(record)
-    timed = [
-        (name, record["stages"][name])
-        for name in ("preprocess_s", "inference_s", "nms_s")
-        if "stages" in record
-    ]
-    timed += [(f"nms_{name}_s", entry["median_s"]) for name, entry in record.get("nms", {}).items()]
     measurements = _accuracies(case, record, provenance) + _score_shifts(case, record, provenance)
     measurements += [_measurement(case, metric, value, provenance, "any") for metric, value in values]
-    measurements += [_measurement(case, metric, value, provenance, device) for metric, value in timed]
+    measurements += _seconds(case, record, provenance, device)
     for name, other in record.get("also", {}).items():
         of_set = {
             **provenance,
@@ -161,6 +156,29 @@ def _measurement(
         provenance=provenance,
         device=device,
     )
+
+
+def _seconds(
+    case: Case, record: Mapping[str, Any], provenance: Mapping[str, Json], device: str
+) -> list[Measurement]:
+    """Return the times in seconds, each with its exact interval where there were samples enough for one."""
+    from slimgate.measure.intervals import CONFIDENCE, median_interval
+
+    stages = record.get("stages", {})
+    known: dict[str, tuple[float, tuple[float, float]]] = {
+        name: (stages[name], tuple(stages.get("intervals", {}).get(name, (-math.inf, math.inf))))
+        for name in ("preprocess_s", "inference_s", "inference_p99_s", "nms_s")
+        if name in stages
+    }
+    for name, entry in record.get("nms", {}).items():
+        interval = median_interval(entry.get("samples_s", ()), CONFIDENCE)
+        known[f"nms_{name}_s"] = (entry["median_s"], interval)
+    found = []
+    for metric, (value, ends) in known.items():
+        one = _measurement(case, metric, value, provenance, device)
+        enough = all(math.isfinite(end) for end in ends)
+        found.append(dataclasses.replace(one, interval=ends, confidence=CONFIDENCE) if enough else one)
+    return found
 
 
 def _latency(

@@ -172,11 +172,34 @@ def test_a_ratio_lies_among_its_own_samples(value: float, status: Status) -> Non
 
 
 def test_samples_of_what_is_no_ratio_are_left_alone() -> None:
-    measurement = make_measurement("inference_s", 0.005, device=DEVICE, samples=(1.0, 2.0))
+    measurement = make_measurement(
+        "inference_s", 0.005, device=DEVICE, interval=(0.004, 0.006), samples=(1.0, 2.0)
+    )
     verdict = judge(
         measurement, make_floor("inference_s", device=DEVICE, max=0.01), record=make_record(measurement)
     )
     assert verdict.status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("interval", "status"),
+    [
+        ((0.0070, 0.0079), Status.PASS),
+        ((0.0070, 0.0081), Status.INCONCLUSIVE),
+        ((0.0081, 0.0090), Status.FAIL),
+        (None, Status.INVALID),
+    ],
+)
+def test_a_budget_in_seconds_is_judged_by_an_interval(
+    interval: tuple[float, float] | None, status: Status
+) -> None:
+    value = 0.0075 if interval is None else interval[0]
+    measurement = make_measurement("inference_p99_s", value, device=DEVICE, interval=interval)
+    floor = make_floor("inference_p99_s", device=DEVICE, max=0.008)
+    verdict = judge(measurement, floor, record=make_record(measurement))
+    assert verdict.status is status
+    told = "this time has none: too few images were timed (a median takes 6, the 99 % quantile 299)"
+    assert (told in verdict.message) == (interval is None)
 
 
 @pytest.mark.parametrize(

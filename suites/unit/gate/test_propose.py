@@ -106,7 +106,8 @@ def test_every_metric_pasted_is_read_and_passes_strictly(tmp_path: Path, engine:
     assert len(EVERY) > 100
     for index, (name, value) in enumerate(EVERY):
         device = DEVICE if is_timed(name) else "any"
-        measurement = make_measurement(name, value, case, device=device, provenance=provenance)
+        known = {"interval": (value, value)} if metric_for(name).unit == "seconds" else {}
+        measurement = make_measurement(name, value, case, device=device, provenance=provenance, **known)
         header = propose_header("codes", DEVICE if is_timed(name) else None)
         text = header + propose_floors([measurement], today="2026-11-22")
         golden = tmp_path / str(index)

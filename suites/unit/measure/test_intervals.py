@@ -9,6 +9,7 @@ from slimgate.errors import UsageError
 from slimgate.measure.intervals import (
     fewest_values,
     median_interval,
+    quantile_bounds,
     require_rounds,
     show_confidence,
     simultaneous_confidence,
@@ -83,3 +84,20 @@ def test_a_confidence_is_shown_with_the_digits_that_tell_it_from_certainty(
     confidence: float, shown: str
 ) -> None:
     assert show_confidence(confidence) == shown
+
+
+@pytest.mark.parametrize("count", [299, 500, 1000])
+def test_bounds_of_a_quantile_hold_as_often_as_they_say(count: int) -> None:
+    values = np.arange(count, dtype=float)
+    low, high = quantile_bounds(np.random.default_rng(0).permutation(values), 0.99, 0.95)
+    # Of how many values lie below the quantile, by scipy's own test of it.
+    less = stats.quantile_test(values, p=0.99, alternative="less").confidence_interval(0.95)
+    greater = stats.quantile_test(values, p=0.99, alternative="greater").confidence_interval(0.95)
+    assert (low, high) == (greater.low, less.high)
+    assert low <= np.quantile(values, 0.99, method="inverted_cdf") <= high
+
+
+def test_a_99_percent_quantile_takes_299_values() -> None:
+    assert quantile_bounds(np.arange(299), 0.99, 0.95)[1] == 298
+    assert quantile_bounds(np.arange(298), 0.99, 0.95)[1] == math.inf
+    assert quantile_bounds([], 0.99, 0.95) == (-math.inf, math.inf)

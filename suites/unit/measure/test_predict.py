@@ -100,11 +100,17 @@ def test_stages_are_medians_after_a_warm_up(tiny_detector: Detector, dataset: Da
     stages = measure_stages(runner, paths, PROTOCOL)
     assert len(runner.shapes) == 3 + len(paths)
     assert stages.images == len(paths)
-    assert set(stages.to_json()) == {"preprocess_s", "inference_s", "nms_s", "images"}
+    times = {"preprocess_s", "inference_s", "nms_s"}
+    assert set(stages.to_json()) == {*times, "inference_p99_s", "images", "intervals"}
     from slimgate.measure import summarise_stages
 
     predictions = list(iterate_predictions(runner, paths, [PROTOCOL]))
     assert summarise_stages(predictions).nms_s == statistics.median(p.nms_s for p in predictions)
+    # Six images are enough for a median's interval, and far too few for that of the 99 % quantile.
+    assert set(stages.intervals) == times
+    many = summarise_stages(predictions * 50)
+    slowest = max(p.inference_s for p in predictions)
+    assert many.inference_p99_s == many.intervals["inference_p99_s"][1] == slowest
 
 
 def test_stages_need_images(tiny_detector: Detector) -> None:

@@ -54,6 +54,16 @@ def test_boxes_that_nobody_sees_have_no_parity():
     assert list(found) == ["parity_max_abs"]
 
 
+def test_seconds_have_an_interval_where_there_were_samples_enough():
+    stages = {**RECORD["stages"], "inference_p99_s": 0.02, "intervals": {"inference_s": [0.009, 0.011]}}
+    samples = {"few": {"median_s": 0.003, "samples_s": [0.001 * count for count in range(1, 8)]}}
+    found = _by_metric({"stages": stages, "nms": samples})
+    assert (found["inference_s"].interval, found["inference_s"].confidence) == ((0.009, 0.011), 0.95)
+    assert (found["inference_p99_s"].value, found["inference_p99_s"].interval) == (0.02, None)
+    assert found["nms_few_s"].interval == (0.001, 0.007)
+    assert {one.device for one in found.values()} == {"cpu:x"}
+
+
 def test_times_carry_the_device_and_accuracy_does_not():
     found = _by_metric(RECORD)
     assert found["inference_s"].device == "cpu:x"
