@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from slimgate.flow import Status
 from slimgate.gate.kinds import WHOLE_CASE, is_timed
@@ -29,10 +30,15 @@ _BOXES = "boxes beside their objects: decoding, the letterbox's border, INT8 in 
 _OUTPUTS = (
     "other pixels or another graph than torch: colour order, /255, letterbox, an older file, changed weights"
 )
-_BYTES = "what the file holds, and in what precision: 'slimgate inspect FILE'"
-_WEIGHTS = (
-    "zeros or channels that the operations should have removed, or too many: 'slimgate inspect FILE --layers'"
+_HEAVY = (
+    "weights in a wider type than the case's, or a graph with what it does not need: 'slimgate inspect FILE'"
 )
+_LIGHT = "layers or weights that are missing, or of a narrower type than the case's: 'slimgate inspect FILE'"
+_DENSE = "zeros or channels that the operations should have removed: 'slimgate inspect FILE --layers'"
+_HOLLOW = (
+    "more zeros or channels removed than was accepted: ratio and scope, 'slimgate inspect FILE --layers'"
+)
+_TOO_GOOD = "more than this case can score: another file under this name, or evaluated pictures that it was trained on"
 _RATIO = (
     "changed versions and threads; then layers in float and conversions between them: 'slimgate inspect FILE'"
 )
@@ -40,23 +46,38 @@ _STAGE = "changed versions, threads and clocks above, and what else ran on this 
 _NMS = f"suppression alone, on stored candidates: its code, or {_STAGE}"
 
 
-def _share(precision: str) -> str:
-    return (
-        f"convolutions that left {precision} or joined it: float pins, missing Q/DQ pairs, another file under this "
-        "name: 'slimgate inspect FILE'"
+@dataclass(frozen=True)
+class Sides:
+    """Where to look below the lower bound, and above the upper one."""
+
+    low: str
+    high: str
+
+
+def _accuracy(low: str) -> Sides:
+    return Sides(low, _TOO_GOOD)
+
+
+def _share(precision: str) -> Sides:
+    return Sides(
+        f"convolutions that left {precision}: float pins, missing Q/DQ pairs, another file under this name: "
+        "'slimgate inspect FILE'",
+        f"convolutions that joined {precision}, such as a head that is no longer pinned to float: "
+        "'slimgate inspect FILE'",
     )
 
 
+_SIZE, _COUNT = Sides(_LIGHT, _HEAVY), Sides(_HOLLOW, _DENSE)
 RECALL_OF_CLASS = "recall/"
 
-LOOK_AT: Mapping[str, str] = {
-    "map50_95": _CLASSES,
-    "map50": _CLASSES,
-    "map75": _BOXES,
-    "precision": _EXTRA,
-    "recall": _SCORES,
-    "f1": "precision and recall apart: what is found too much, or too little",
-    "best_f1": _CLASSES,
+LOOK_AT: Mapping[str, str | Sides] = {
+    "map50_95": _accuracy(_CLASSES),
+    "map50": _accuracy(_CLASSES),
+    "map75": _accuracy(_BOXES),
+    "precision": _accuracy(_EXTRA),
+    "recall": _accuracy(_SCORES),
+    "f1": _accuracy("precision and recall apart: what is found too much, or too little"),
+    "best_f1": _accuracy(_CLASSES),
     "miss_rate": _SCORES,
     "misses": _SCORES,
     "false_detections": _EXTRA,
@@ -64,13 +85,13 @@ LOOK_AT: Mapping[str, str] = {
     "score_shift": _SHIFT,
     "parity_max_abs": _OUTPUTS,
     "parity_box_max_abs": _OUTPUTS,
-    "size_bytes": _BYTES,
-    "compressed_bytes": _BYTES,
-    "size_ratio_same": _BYTES,
-    "weight_memory_bytes": _BYTES,
-    "parameters": _WEIGHTS,
-    "nonzero_parameters": _WEIGHTS,
-    "flops": _WEIGHTS,
+    "size_bytes": _SIZE,
+    "compressed_bytes": _SIZE,
+    "size_ratio_same": _SIZE,
+    "weight_memory_bytes": _SIZE,
+    "parameters": _COUNT,
+    "nonzero_parameters": _COUNT,
+    "flops": _COUNT,
     "int8_share": _share("INT8"),
     "fp16_share": _share("half precision"),
     "bf16_share": _share("bfloat16"),
@@ -84,9 +105,11 @@ LOOK_AT: Mapping[str, str] = {
     "nms_few_s": _NMS,
     "nms_typical_s": _NMS,
     "nms_crowded_s": _NMS,
-    RECALL_OF_CLASS: _ONE_CLASS,
+    RECALL_OF_CLASS: _accuracy(_ONE_CLASS),
 }
-"""Where a metric that does not hold its floor comes from, most likely first; by metric, ``recall/`` for any class."""
+"""Where a metric that does not hold its floor comes from, most likely first; by metric, ``recall/`` for any class.
+
+One text where a metric is bounded on one side, or both sides come from the same."""
 
 _UNSURE = (
     "what else runs on this machine: time it alone; if it stays, the bound is finer than these times can tell"
@@ -138,34 +161,36 @@ DO: tuple[tuple[str, str], ...] = (
 _MEND = "mend what the cause names, and run the case again"
 
 
-def advise(status: Status, metric: str, cause: str = "") -> tuple[str, str] | None:
+def advise(status: Status, metric: str, cause: str = "", *, high: bool = False) -> tuple[str, str] | None:
     """Return label and text of the line that says what to do, or None where nothing is red or the cause says it.
 
     Args:
         status: of the verdict.
         metric: what it is about, ``case`` for the whole of it.
         cause: the first cause of an INVALID verdict.
+        high: whether what was measured lies above the upper bound.
     """
     if status is Status.INVALID:
         told = "what to do" in cause  # an error that the case failed with
         text = "" if told else next((action for words, action in DO if words in cause), _MEND)
         return ("what to do", text) if text else None
     if status is Status.INCONCLUSIVE:
-        return ("look at", _UNSURE if is_timed(metric) else look_at(metric))
-    return ("look at", look_at(metric)) if status is Status.FAIL else None
+        return ("look at", _UNSURE if is_timed(metric) else look_at(metric, high=high))
+    return ("look at", look_at(metric, high=high)) if status is Status.FAIL else None
 
 
-def look_at(metric: str) -> str:
-    """Return where a metric that does not hold comes from.
+def look_at(metric: str, *, high: bool = False) -> str:
+    """Return where a metric that does not hold comes from: below its bound, or above it.
 
     Raises:
         UsageError: there is no such metric.
     """
     if metric == WHOLE_CASE:
         return _MEND
-    if metric in LOOK_AT:
-        return LOOK_AT[metric]
-    metric_for(metric)
-    if metric.startswith(RECALL_OF_CLASS):
-        return LOOK_AT[RECALL_OF_CLASS]
-    return LOOK_AT[metric.partition("[")[0]]
+    if metric not in LOOK_AT:
+        metric_for(metric)
+        metric = RECALL_OF_CLASS if metric.startswith(RECALL_OF_CLASS) else metric.partition("[")[0]
+    text = LOOK_AT[metric]
+    if isinstance(text, Sides):
+        return text.high if high else text.low
+    return text

@@ -51,14 +51,15 @@ def compose_message(
         lines.append(_line("record", _describe_record(record)))
         changes = find_changes(record.measurement.provenance, measurement.provenance)
         lines.append(_line("changed", name_offenders(changes) or "nothing that the record knows of"))
-    lines += compose_advice(status, measurement.metric, next(iter(causes), ""))
+    high = limits[1] is not None and measurement.value > limits[1]
+    lines += compose_advice(status, measurement.metric, next(iter(causes), ""), high=high)
     lines.append(_line("reproduce", compose_reproduce(measurement.case, reproduce)))
     return "\n".join(lines)
 
 
-def compose_advice(status: Status, metric: str, cause: str = "") -> list[str]:
+def compose_advice(status: Status, metric: str, cause: str = "", *, high: bool = False) -> list[str]:
     """Return the line that says what to do about a verdict; none where nothing is red, or the cause says it."""
-    advice = advise(status, metric, cause)
+    advice = advise(status, metric, cause, high=high)
     return [_line(*advice)] if advice else []
 
 

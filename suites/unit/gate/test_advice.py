@@ -25,9 +25,9 @@ REPORT = Path(__file__).parents[3] / "docs" / "report.md"
 def test_every_metric_has_its_line_and_no_line_is_of_another() -> None:
     assert set(LOOK_AT) == {*METRICS, RECALL_OF_CLASS}
     assert [metric for metric, text in LOOK_AT.items() if not text] == []
-    assert look_at("recall/qr code[1]") == LOOK_AT[RECALL_OF_CLASS]
-    assert look_at("recall/qrcode[codes:test]") == LOOK_AT[RECALL_OF_CLASS]
-    assert look_at("map50_95[codes:test]") == LOOK_AT["map50_95"]
+    assert look_at("recall/qr code[1]") == look_at("recall/qrcode[codes:test]") == look_at("recall/qrcode")
+    assert look_at("recall/qrcode").startswith("this class alone")
+    assert look_at("map50_95[codes:test]") == look_at("map50_95")
     with pytest.raises(UsageError, match="unknown metric"):
         look_at("map50-95")
 
@@ -38,6 +38,15 @@ def test_a_miss_says_where_to_look(metric: str) -> None:
     verdict = judge(measurement, make_floor(metric, min=0.6), record=make_record(measurement))
     assert verdict.status is Status.FAIL
     assert f"\n  look at    {look_at(metric)}\n  reproduce  " in verdict.message
+    verdict = judge(measurement, make_floor(metric, max=0.4), record=make_record(measurement))
+    assert f"\n  look at    {look_at(metric, high=True)}\n  reproduce  " in verdict.message
+
+
+@pytest.mark.parametrize(
+    "metric", ["map50_95", "recall/qrcode", "size_bytes", "nonzero_parameters", "int8_share"]
+)
+def test_too_much_of_a_metric_comes_from_elsewhere_than_too_little(metric: str) -> None:
+    assert look_at(metric) != look_at(metric, high=True)
 
 
 def test_what_is_not_shown_to_hold_blames_the_machine_first() -> None:
