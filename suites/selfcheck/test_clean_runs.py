@@ -34,6 +34,7 @@ NIGHTS = 50
 RESULT = RESULTS / "clean_runs.json"
 ROUNDS = 41
 FP32_MS = 12.0
+PROJECTS = {"project": "project", "shipped": "shipped_project"}
 MOST_JITTER, MOST_PREEMPTED, AWAY_MS = 0.06, 0.25, 8.0
 
 
@@ -201,7 +202,11 @@ def test_fifty_clean_nights_on_a_simulated_machine(
         pytest.param(NIGHTS, id=str(NIGHTS), marks=pytest.mark.slow),
     ],
 )
-def test_clean_nights_of_a_whole_project(project: Path, pytestconfig: pytest.Config, nights: int) -> None:
+@pytest.mark.parametrize("part", PROJECTS)
+def test_clean_nights_of_a_whole_project(
+    part: str, request: pytest.FixtureRequest, pytestconfig: pytest.Config, nights: int
+) -> None:
+    project = request.getfixturevalue(PROJECTS[part])
     study = project / "tiny.toml"
     text = study.read_text()
     history = History(project / "history")
@@ -221,6 +226,6 @@ def test_clean_nights_of_a_whole_project(project: Path, pytestconfig: pytest.Con
     if nights == NIGHTS:
         note(
             pytestconfig,
-            "project",
+            part,
             {"nights": nights, "verdicts": verdicts, "red": 0, "drifts": len(drifts)},
         )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from slimgate.flow import Case, Status, Verdict
+from slimgate.gate import judge
+from slimgate.gate.kinds import is_timed
+from slimgate.measure import METRICS
 
 from fixtures.fault_table import DOCUMENT, brief, document_from, masked, messages_of
 from fixtures.faults import AREAS, FAULTS, OPTION, Caught, Fault, read_faults
+from fixtures.goldens import DEVICE, make_floor, make_measurement, make_record
 
 FAULT = Fault(name="a plant", area="data", planted="something", check="a check", says="the cause")
 
@@ -58,6 +64,13 @@ def test_what_is_not_caught_for_the_right_reason_fails(red: list[Verdict], compl
         Caught(FAULT, "the cause is old").verdicts(red)
 
 
+def test_of_several_only_those_about_a_metric_have_to_tell() -> None:
+    other = replace(verdict("something else"), metric="misses")
+    Caught(FAULT, None).verdicts([other, verdict("the cause")], about="map50")
+    with pytest.raises(AssertionError, match="turned nothing about map50 red"):
+        Caught(FAULT, None).verdicts([other], about="map50")
+
+
 def test_what_is_caught_is_taken() -> None:
     caught = Caught(FAULT, "s/v@r: FAIL … cause the cause, 7 of 12 at device")
     caught.text("s/v@r: FAIL\n  measured  1\n  cause     the cause, 8 of 13 at cpu:AMD EPYC 9R14\n")
@@ -94,6 +107,75 @@ def test_a_list_that_cannot_be_meant(tmp_path: Path, text: str, complaint: str) 
     (tmp_path / "list.toml").write_text(entry * 2)
     with pytest.raises(ValueError, match=complaint):
         read_faults(tmp_path / "list.toml")
+
+
+def test_a_finding_can_be_read_by_itself() -> None:
+    """Rows are in the order of the flow: what a row before said may stand after it."""
+    findings = [fault for fault in FAULTS.values() if fault.added]
+    assert findings
+    assert [fault.name for fault in findings if fault.added.startswith("the same")] == []
+
+
+def fails_of(metric: str) -> list[str]:
+    """Return what every FAIL of a metric prints, too high and too low, timed or not: all but where to look."""
+    timed = {"device": DEVICE, "interval": (0.6, 0.7), "confidence": 0.95} if is_timed(metric) else {}
+    measurement = make_measurement(metric, 0.65, **timed)
+    bounds: tuple[dict[str, float], ...] = (
+        {"min": 0.8, "max": 0.9},
+        {"max": 0.5},
+        {"min": 0.8},
+        {"min": 0.1, "max": 0.2},
+    )
+    messages = []
+    for bound in bounds:
+        floor = make_floor(metric, device=measurement.device, slack=0.01, **bound)
+        verdict = judge(measurement, floor, record=make_record(measurement))
+        assert verdict.status is Status.FAIL
+        messages.append("\n".join(line for line in verdict.message.splitlines() if "  look at " not in line))
+    return messages
+
+
+def bare(text: str) -> str:
+    """Return a text without its numbers and spaces, as a phrase is looked for: any number of any FAIL."""
+    return re.sub(r"\s+", "", masked(" ".join(text.split()).lower()))
+
+
+PRINTED = [bare(text) for metric in (*METRICS, "recall/qrcode") for text in fails_of(metric)]
+
+
+def is_vacuous(phrase: str) -> bool:
+    """Return whether a phrase names no cause: any FAIL holds it, or it is a headline, or a single plain word."""
+    headlines = [f"{metric}: {status}".lower() for metric in (*METRICS, "recall/qrcode") for status in Status]
+    return (
+        any(bare(phrase) in text for text in PRINTED)
+        or phrase.lower() in headlines
+        or (phrase.isalpha() and len(phrase) < 4)
+    )
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_phrase_names_a_cause_and_not_what_any_fail_prints(name: str) -> None:
+    assert not is_vacuous(FAULTS[name].says)
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        "difference",
+        "difference -0.0410 to min",
+        "measured 0.6000",
+        "measured 24 000 000 bytes",
+        "floor min 0.9699, max 0.9701",
+        "to max",
+        "max 1.1500",
+        "interval 1.8000 to 1.9000",
+        "parity_max_abs: FAIL",
+        "map50_95: STALE",
+        "NaN",
+    ],
+)
+def test_a_phrase_that_any_fail_prints_is_noticed(phrase: str) -> None:
+    assert is_vacuous(phrase)
 
 
 SUITE = """

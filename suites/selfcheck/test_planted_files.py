@@ -255,7 +255,7 @@ def test_a_vacuous_floor(bench: Bench, tmp_path: Path, caught: Caught) -> None:
         evaluation = evaluate_runner(runner, dataset, bench.protocol)
     broken = score_broken([("", dataset, evaluation)], bench.protocol)
     run = [one for one in bench.run(SHIPPED_FP32, bench.fp32, dataset) if one.metric == "map50_95"]
-    golden = accept(tmp_path / "golden", run)
+    golden = accept(tmp_path / "golden", run).golden
     worst = max(scores["map50_95"] for scores in broken.values())
     path = golden / "floors" / "codes.toml"
     text = path.read_text()

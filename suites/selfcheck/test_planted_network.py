@@ -30,6 +30,7 @@ from fixtures.planted_models import (
     FP32,
     INT8,
     PRUNED,
+    Accepted,
     Bench,
     Tampered,
     accept,
@@ -50,29 +51,33 @@ def healthy(bench: Bench, few: Dataset) -> list[Measurement]:
 
 
 @pytest.fixture(scope="module")
-def golden(healthy: list[Measurement], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def golden(healthy: list[Measurement], tmp_path_factory: pytest.TempPathFactory) -> Accepted:
     return accept(tmp_path_factory.mktemp("network"), healthy)
 
 
-def rerun(bench: Bench, few: Dataset, golden: Path, module: Any, path: Path) -> Any:
+def rerun(bench: Bench, few: Dataset, golden: Accepted, module: Any, path: Path) -> Any:
     """Return what is red about the FP32 case when its file is made of another module."""
     broken = export_onnx(replace(bench.detector, module=module), path)
     return judge_case(golden, bench.run(FP32, broken, few))
 
 
 @pytest.mark.fault("statistics of a batch norm lost")
-def test_statistics_lost(bench: Bench, few: Dataset, golden: Path, tmp_path: Path, caught: Caught) -> None:
+def test_statistics_lost(
+    bench: Bench, few: Dataset, golden: Accepted, tmp_path: Path, caught: Caught
+) -> None:
     """What a state dict without its buffers leaves behind."""
     module = copy.deepcopy(bench.detector.module)
     norms = [layer for layer in module.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     norms[3].reset_running_stats()
     red = rerun(bench, few, golden, module, tmp_path / "broken.onnx")
     assert_failed(red, FP32, "map50_95")
-    caught.verdicts(red)
+    caught.verdicts(red, about="map50_95")
 
 
 @pytest.mark.fault("one weight that is NaN")
-def test_nan_in_a_weight(bench: Bench, few: Dataset, golden: Path, tmp_path: Path, caught: Caught) -> None:
+def test_nan_in_a_weight(
+    bench: Bench, few: Dataset, golden: Accepted, tmp_path: Path, caught: Caught
+) -> None:
     module = copy.deepcopy(bench.detector.module)
     next(module.parameters()).data[0, 0, 0, 0] = math.nan
     with pytest.raises(InputError) as raised:
@@ -112,7 +117,7 @@ def test_another_description(tiny_detector: Detector, tmp_path: Path, caught: Ca
 
 @pytest.mark.fault("suppression left out")
 def test_no_suppression(
-    bench: Bench, few: Dataset, golden: Path, monkeypatch: pytest.MonkeyPatch, caught: Caught
+    bench: Bench, few: Dataset, golden: Accepted, monkeypatch: pytest.MonkeyPatch, caught: Caught
 ) -> None:
     monkeypatch.setattr(
         decode,
@@ -121,11 +126,11 @@ def test_no_suppression(
     )
     red = judge_case(golden, bench.run(FP32, bench.fp32, few))
     assert_failed(red, FP32, "false_detections")
-    caught.verdicts(red)
+    caught.verdicts(red, about="false_detections")
 
 
 @pytest.mark.fault("corners for centres")
-def test_corners_for_centres(bench: Bench, few: Dataset, golden: Path, caught: Caught) -> None:
+def test_corners_for_centres(bench: Bench, few: Dataset, golden: Accepted, caught: Caught) -> None:
     def corners(predictions: Any) -> Any:
         moved = predictions.copy()
         moved[:, :2] -= predictions[:, 2:4] / 2
@@ -134,7 +139,7 @@ def test_corners_for_centres(bench: Bench, few: Dataset, golden: Path, caught: C
     with bench.open(bench.fp32) as runner:
         red = judge_case(golden, bench.measure(FP32, Tampered(runner, after=corners), few))
     assert_failed(red, FP32, "map50_95", "misses")
-    caught.verdicts(red)
+    caught.verdicts(red, about="map50_95")
 
 
 @pytest.mark.fault("suppression inside the file at another overlap")
@@ -173,7 +178,8 @@ def test_the_head_in_8_bits(
     bench: Bench, blind_plan: QuantizationPlan, tmp_path: Path, caught: Caught
 ) -> None:
     everything = write_qdq(bench.fp32, blind_plan, tmp_path / "int8.onnx", target="x86")
-    golden = accept(tmp_path / "golden", measure_shares(INT8, bench.int8.path))
+    healthy = [*measure_shares(INT8, bench.int8.path), *measure_shares(FP32, bench.fp32.path)]
+    golden = accept(tmp_path / "golden", healthy)
     red = judge_case(golden, measure_shares(INT8, everything.path))
     assert [(one.case, one.metric, one.status) for one in red] == [(INT8, "int8_share", Status.FAIL)]
     caught.verdicts(red)
@@ -181,13 +187,13 @@ def test_the_head_in_8_bits(
 
 @pytest.mark.fault("calibrated on one empty picture")
 def test_calibrated_on_nothing(
-    bench: Bench, blind_plan: QuantizationPlan, few: Dataset, golden: Path, tmp_path: Path, caught: Caught
+    bench: Bench, blind_plan: QuantizationPlan, few: Dataset, golden: Accepted, tmp_path: Path, caught: Caught
 ) -> None:
     plan = replace(blind_plan, float_nodes=bench.plan.float_nodes)
     blind = write_qdq(bench.fp32, plan, tmp_path / "int8.onnx", target="x86")
     red = judge_case(golden, bench.run(INT8, blind, few))
     assert_failed(red, INT8, "map50_95", "misses")
-    caught.verdicts(red)
+    caught.verdicts(red, about="map50_95")
 
 
 def judge_claims(claim: Claim) -> Any:
@@ -226,15 +232,17 @@ def test_int8_that_does_not_pay(caught: Caught) -> None:
 
 
 @pytest.mark.fault("pruned three times as far")
-def test_pruned_too_far(bench: Bench, few: Dataset, tmp_path: Path, caught: Caught) -> None:
+def test_pruned_too_far(
+    bench: Bench, few: Dataset, healthy: list[Measurement], tmp_path: Path, caught: Caught
+) -> None:
     def export(ratio: str) -> Any:
         detector = apply_operations(bench.detector, [parse_operation(f"prune:{ratio},scope=global")])
         return bench.run(PRUNED, export_onnx(detector, tmp_path / f"{ratio}.onnx"), few)
 
-    golden = accept(tmp_path / "golden", export("0.3"))
+    golden = accept(tmp_path / "golden", [*export("0.3"), *healthy])
     red = judge_case(golden, export("0.9"))
     assert_failed(red, PRUNED, "map50_95", "misses")
-    caught.verdicts(red)
+    caught.verdicts(red, about="misses")
 
 
 @pytest.mark.fault("a ratio in percent")

@@ -15,16 +15,17 @@ from slimgate.errors import InputError
 from slimgate.flow import Status
 
 from fixtures.faults import Caught
-from fixtures.planted_models import INT8, Bench, accept, judge_case, measure_shares
+from fixtures.planted_models import FP32, INT8, Accepted, Bench, accept, judge_case, measure_shares
 
 
 @pytest.fixture(scope="module")
-def golden(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Accept the shares of the file as it was written."""
-    return accept(tmp_path_factory.mktemp("shares"), measure_shares(INT8, bench.int8.path))
+def golden(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Accepted:
+    """Accept the shares of the files as they were written."""
+    healthy = [*measure_shares(INT8, bench.int8.path), *measure_shares(FP32, bench.fp32.path)]
+    return accept(tmp_path_factory.mktemp("shares"), healthy)
 
 
-def _assert_share_fell(golden: Path, bench: Bench, path: Path, caught: Caught) -> float:
+def _assert_share_fell(golden: Accepted, bench: Bench, path: Path, caught: Caught) -> float:
     """Demand that ``int8_share`` and nothing else is red; return what was measured."""
     (before,) = [one.value for one in measure_shares(INT8, bench.int8.path) if one.metric == "int8_share"]
     red = judge_case(golden, measure_shares(INT8, path))
@@ -51,7 +52,7 @@ def _drop_activation_pairs(bench: Bench, path: Path, count: int | None) -> None:
 
 
 @pytest.mark.fault("one activation pair missing")
-def test_one_pair_missing(bench: Bench, golden: Path, tmp_path: Path, caught: Caught) -> None:
+def test_one_pair_missing(bench: Bench, golden: Accepted, tmp_path: Path, caught: Caught) -> None:
     """One small convolution back in float: no accuracy shows it, and hardly any time."""
     path = tmp_path / "codes-int8.onnx"
     _drop_activation_pairs(bench, path, 1)
@@ -60,7 +61,7 @@ def test_one_pair_missing(bench: Bench, golden: Path, tmp_path: Path, caught: Ca
 
 @pytest.mark.fault("weights in 8 bits and activations in float")
 def test_weights_in_8_bits_and_activations_in_float(
-    bench: Bench, golden: Path, tmp_path: Path, caught: Caught
+    bench: Bench, golden: Accepted, tmp_path: Path, caught: Caught
 ) -> None:
     """The file is as small as INT8 and computes in float."""
     path = tmp_path / "codes-int8.onnx"
@@ -70,7 +71,7 @@ def test_weights_in_8_bits_and_activations_in_float(
 
 
 @pytest.mark.fault("an over-broad pin to float")
-def test_an_over_broad_pin_to_float(bench: Bench, golden: Path, tmp_path: Path, caught: Caught) -> None:
+def test_an_over_broad_pin_to_float(bench: Bench, golden: Accepted, tmp_path: Path, caught: Caught) -> None:
     """A rule by name that was meant for the head and takes every convolution called ``cv3``."""
     graph = Graph(load_onnx(bench.fp32.path))
     loose = {node.name: "cv3" for node in graph.convolutions() if "/cv3/" in node.name}

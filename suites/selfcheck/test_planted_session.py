@@ -15,7 +15,7 @@ from slimgate.cli import accept
 from slimgate.detect import Protocol
 from slimgate.errors import InputError, SlimgateError
 from slimgate.flow import Status, Verdict
-from slimgate.gate import Judgement, NotProven
+from slimgate.gate import Judgement, NotProven, judge
 from slimgate.gate.history import Baseline, Entry, find_drifts, resolve_baseline
 from slimgate.measure import compare_resampled, match_images, resample_metrics
 from slimgate.measure.confusion import count_images
@@ -23,7 +23,7 @@ from slimgate.report.history import describe_drift
 
 from fixtures.datasets import noisy_detections, peculiar_dataset
 from fixtures.faults import Caught
-from fixtures.goldens import FP32, INT8, STUDY_TOML, make_measurement, make_run
+from fixtures.goldens import FP32, INT8, STUDY_TOML, make_floor, make_measurement, make_record, make_run
 from fixtures.histories import measure, run_name
 
 QUIET = ("-p", "no:randomly", "-p", "no:benchmark", "-p", "no:cacheprovider", "-rs")
@@ -101,7 +101,13 @@ def test_another_study(pytester: pytest.Pytester, caught: Caught) -> None:
 
 @pytest.mark.fault("a floor fallen behind")
 def test_strict_floors(pytester: pytest.Pytester, caught: Caught) -> None:
-    stale = Judgement(verdicts=(judged(Status.STALE), judged(Status.PASS, FP32)))
+    better = make_measurement(value=0.95)
+    stale = Judgement(
+        verdicts=(
+            judge(better, make_floor(min=0.89, slack=0.01), record=make_record(better)),
+            judged(Status.PASS, FP32),
+        )
+    )
     result = run_gate(pytester, stale, "--strict-floors")
     result.assert_outcomes(passed=1, failed=1)
     caught.text(said(result, caught.fault.says))

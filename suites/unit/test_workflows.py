@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
-import os
 import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from slimgate.cli import COMMANDS, build_parser
 from slimgate.study import load_study
 from slimgate.study.spec import BF16_RUNTIMES
 
-ROOT = Path(__file__).parents[2]
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-GITLAB = ROOT / ".gitlab-ci.yml"
-SCRIPTS = sorted(path for path in (ROOT / ".ci").iterdir() if path.suffix != ".py")
-TOX = (ROOT / "tox.ini").read_text(encoding="utf-8")
+from fixtures.workflows import GITLAB, ROOT, SHELL, TOX, WORKFLOWS, gitlab_jobs, parse, run_shell
 
 needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed here")
-
-
-def parse(path: Path) -> dict[str, Any]:
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-
-
-def shell_of(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the job and the text of every piece of shell in a workflow."""
-    document = parse(path)
-    for name, job in document.get("jobs", document).items():
-        if path == GITLAB and isinstance(job, dict):
-            yield from ((name, line) for key in ("script", "after_script") for line in job.get(key, []))
-        elif isinstance(job, dict):
-            yield from ((name, step["run"]) for step in job.get("steps", []) if "run" in step)
-
-
-SHELL = [(path.name, job, text) for path in (*WORKFLOWS, GITLAB) for job, text in shell_of(path)]
-SHELL += [(path.name, "", path.read_text(encoding="utf-8")) for path in SCRIPTS]
 
 
 def commands_of(text: str, program: str) -> Iterator[list[str]]:
@@ -103,10 +79,9 @@ def test_an_option_that_does_not_exist_is_found(pytestconfig: pytest.Config) -> 
 @pytest.mark.parametrize(("file", "job", "text"), SHELL)
 def test_every_slimgate_command_exists(file: str, job: str, text: str) -> None:
     for arguments in commands_of(text, "slimgate"):
-        if arguments[0] == "history" and "history" not in COMMANDS:
-            pytest.skip("slimgate history is not part of this slimgate yet")
         assert arguments[0] in COMMANDS, f"{file} {job}: slimgate {arguments[0]}"
-        assert callable(build_parser().parse_args(arguments).run)
+        words = [word for word in arguments if not word.startswith("${options")]
+        assert callable(build_parser().parse_args(words).run)
 
 
 @pytest.mark.parametrize(("file", "job", "text"), SHELL)
@@ -121,7 +96,7 @@ def test_the_minima_are_the_cases_that_there_are() -> None:
     # Not every CPU has bfloat16, so those cases are not asked for.
     on_cpu = len({case for case in codes.cases if case.runtime not in BF16_RUNTIMES} - codes.gpu_cases)
     texts = [text for _, _, text in SHELL if "--slimgate-min-cases cpu=" in text]
-    assert [re.search(r"cpu=(\d+)", text)[1] for text in texts] == [str(on_cpu)] * 2  # type: ignore[index]
+    assert [re.search(r"cpu=(\d+)", text)[1] for text in texts] == [str(on_cpu)] * 4  # type: ignore[index]
     assert parse(ROOT / ".github/workflows/nightly.yml")["env"]["GPU_CASES"] == str(len(gpu.gpu_cases))
     assert parse(GITLAB)["variables"]["GPU_CASES"] == str(len(gpu.gpu_cases))
 
@@ -132,6 +107,31 @@ def test_the_required_job_waits_for_every_other_and_always_runs(path: Path) -> N
     required = jobs.pop(path.stem)
     assert required["if"] == "always()"
     assert set(required["needs"]) == set(jobs)
+
+
+@pytest.mark.parametrize(("required", "extends"), [("gate", ".day"), ("nightly", ".night")])
+def test_gitlab_has_a_required_job_that_waits_for_every_other(
+    required: str, extends: str, tmp_path: Path
+) -> None:
+    """Each job leaves a mark as its very last step; skipped and cancelled ones leave none."""
+    others = gitlab_jobs(extends=extends)
+    job = others.pop(required)
+    assert job["when"] == "always"
+    assert job["stage"] == parse(GITLAB)["stages"][-1]
+    assert sorted(job["needs"]) == sorted(others)
+    marks = []
+    for name, other in others.items():
+        assert "runs/" in {**parse(GITLAB)[extends], **other}["artifacts"]["paths"]
+        mark = other["script"][-1]
+        assert run_shell(mark, {"CI_JOB_NAME": name}, tmp_path).returncode == 0
+        marks.append(tmp_path / "runs" / "green" / name)
+    (step,) = job["script"]
+    assert run_shell(step, {}, tmp_path).returncode == 0
+    for mark in marks:
+        mark.unlink()
+        done = run_shell(step, {}, tmp_path)
+        assert (done.returncode, done.stdout) == (1, f"{mark.name} was not green\n")
+        mark.touch()
 
 
 @needs_jq
@@ -152,142 +152,61 @@ def test_skipped_is_not_green(path: Path, results: tuple[str, str], green: bool)
     assert (done.returncode == 0) is green
 
 
-def run_shell(
-    command: str, environment: Mapping[str, str], cwd: Path = ROOT
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["bash", "-c", command],
-        env={**os.environ, **environment},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
+def test_a_token_reaches_git_and_not_its_files(tmp_path: Path) -> None:
+    """GitLab's runner keeps its folder, so what stands in .git/config outlives the job."""
+    script = gitlab_jobs()["nightly-report"]["script"]
+    exports = [line for line in script if line.startswith("export ")]
+    run_shell("git init --quiet && git remote add origin https://nowhere/x.git", {}, tmp_path)
+    before = (tmp_path / ".git" / "config").read_text()
+    ci = {"CI_SERVER_URL": "https://git.example", "CI_PROJECT_PATH": "a/b", "SLIMGATE_TOKEN": "hidden"}
+    asked = (
+        'git ls-remote --get-url "$SLIMGATE_REMOTE"\n'
+        "git config --get-urlmatch http.extraHeader https://git.example/a/b.git"
     )
+    done = run_shell("\n".join([*exports, asked]), ci, tmp_path)
+    header = base64.b64encode(b"oauth2:hidden").decode()
+    assert done.stdout.splitlines() == ["https://git.example/a/b.git", f"Authorization: Basic {header}"]
+    assert (tmp_path / ".git" / "config").read_text() == before
+    assert "set-url" not in "\n".join(script)
 
 
-def put_in_place(folder: Path, name: str, script: str) -> dict[str, str]:
-    """Put a program before the real one of that name on the path."""
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_text(f"#!/usr/bin/env bash\n{script}\n")
-    (folder / name).chmod(0o755)
-    return {"PATH": f"{folder}:{os.environ['PATH']}"}
-
-
-def write_causes(path: Path, *fingerprints: str) -> Path:
-    causes = [
-        {
-            "fingerprint": one,
-            "title": f"title of {one}",
-            "cases": [],
-            "body": f"<!-- slimgate-cause: {one} -->\nbody\n",
-        }
-        for one in fingerprints
-    ]
-    path.write_text(json.dumps({"format": "slimgate-causes/1", "causes": causes}))
-    return path
-
-
-@needs_jq
-def test_one_issue_per_cause_that_has_none_open(tmp_path: Path) -> None:
-    known = json.dumps([{"number": 7, "body": "<!-- slimgate-cause: aaa -->\nfrom last week"}])
-    environment = put_in_place(
-        tmp_path / "bin",
-        "gh",
-        f'echo "$*" >> {tmp_path}/calls\n'
-        f"""case "$1 $2" in "issue list") echo '{known}';; "issue create") cat >> {tmp_path}/bodies;; esac""",
+def test_the_history_is_kept_before_the_tracker_is_asked() -> None:
+    script = gitlab_jobs()["nightly-report"]["script"]
+    kept, asked = (
+        next(index for index, line in enumerate(script) if name in line)
+        for name in (".ci/history", ".ci/issues-gitlab")
     )
-    one, two = write_causes(tmp_path / "one.json", "aaa", "bbb"), write_causes(tmp_path / "two.json", "bbb")
-    command = f"bash .ci/issues-github {one} {two} {tmp_path}/gone.json"
-    done = run_shell(command, {**environment, "RUN_URL": "the run's page"})
-    assert done.returncode == 0, done.stderr
-    assert "open already as #7: [nightly] title of aaa" in done.stdout
-    created = [
-        line for line in (tmp_path / "calls").read_text().splitlines() if line.startswith("issue create")
-    ]
-    assert [line.partition("--label")[0] for line in created] == [
-        "issue create --title [nightly] gone.json was not written ",
-        "issue create --title [nightly] title of bbb ",
-    ]
-    assert "<!-- slimgate-cause: bbb -->\nbody\n\nthe run's page" in (tmp_path / "bodies").read_text()
+    assert kept < asked
+    assert script[kept].endswith("|| kept=$?"), "a drift must have its issue too"
+    assert ".slimgate/history/" in gitlab_jobs()["nightly-report"]["artifacts"]["paths"]
+    issues = parse(ROOT / ".github/workflows/nightly.yml")["jobs"]["issues"]
+    assert set(issues["needs"]) >= {"history"}
 
 
-@needs_jq
-def test_gitlab_gets_one_issue_per_cause_that_has_none_open(tmp_path: Path) -> None:
-    known = json.dumps(
-        [{"iid": 7, "description": "<!-- slimgate-cause: aaa -->"}, {"iid": 8, "description": None}]
-    )
-    environment = put_in_place(
-        tmp_path / "bin",
-        "curl",
-        f'echo "$*" >> {tmp_path}/calls\n'
-        'case "$*" in\n'
-        f"""*"--data @-"*) cat >> {tmp_path}/bodies; echo '{{"iid": 9, "title": "t"}}';;\n"""
-        f"*) echo '{known}';;\nesac",
-    )
-    api = {
-        "CI_API_V4_URL": "api",
-        "CI_PROJECT_ID": "3",
-        "SLIMGATE_TOKEN": "hidden",
-        "CI_PIPELINE_URL": "page",
-    }
-    causes = write_causes(tmp_path / "one.json", "aaa", "bbb")
-    done = run_shell(f"bash .ci/issues-gitlab {causes}", {**environment, **api})
-    assert done.returncode == 0, done.stderr
-    assert "open already as #7: [nightly] title of aaa" in done.stdout
-    assert "opened #9" in done.stdout
-    (opened,) = [json.loads((tmp_path / "bodies").read_text())]
-    assert opened["title"] == "[nightly] title of bbb"
-    assert "slimgate-cause: bbb" in opened["description"]
-    assert "hidden" not in (tmp_path / "calls").read_text(), "a token is not for the command line"
+def test_every_list_of_causes_that_is_written_is_read_by_both_trackers() -> None:
+    for name, tracker in (("nightly.yml", "issues-github"), (GITLAB.name, "issues-gitlab")):
+        texts = [text for file, _, text in SHELL if file == name]
+        written = set(re.findall(r"> (runs/causes-\w+\.json)", "\n".join(texts)))
+        written |= set(re.findall(r"\.ci/history (\S+)", "\n".join(texts)))
+        (read,) = [set(text.split()) for text in texts if tracker in text]
+        assert len(written) == 4, name
+        assert written <= read, name
 
 
-@needs_jq
-def test_a_night_without_red_opens_nothing(tmp_path: Path) -> None:
-    environment = put_in_place(tmp_path / "bin", "gh", "exit 9")
-    done = run_shell(f"bash .ci/issues-github {write_causes(tmp_path / 'one.json')}", environment)
-    assert (done.returncode, done.stdout) == (0, "Nothing is red.\n")
+def test_every_night_runs_what_a_pull_request_cannot_wait_for() -> None:
+    """Slow tests, a thousand examples of each invariant and strict floors had no job at all."""
+    section = TOX.partition("[testenv:slow]")[2].partition("\n[testenv")[0]
+    assert re.search(r"pytest suites --slimgate-slow --strict-floors \{posargs\}", section)
+    assert "set_env = HYPOTHESIS_PROFILE = nightly" in section
+    for name in ("nightly.yml", GITLAB.name):
+        assert sum("tox run -e slow -- " in text for file, _, text in SHELL if file == name) == 1
 
 
-@needs_jq
-def test_a_tracker_that_does_not_answer_makes_the_job_red(tmp_path: Path) -> None:
-    environment = put_in_place(tmp_path / "bin", "gh", "exit 9")
-    done = run_shell(f"bash .ci/issues-github {write_causes(tmp_path / 'one.json', 'aaa')}", environment)
-    assert done.returncode != 0
-
-
-@needs_jq
-@pytest.mark.parametrize(("job", "called"), [("latency", "--red-job latency"), ("", "")])
-def test_causes_are_asked_of_slimgate_and_its_absence_is_one(tmp_path: Path, job: str, called: str) -> None:
-    put_in_place(tmp_path, "slimgate", 'echo "$*"')
-    done = run_shell(f"bash .ci/causes runs/night '{job}'", {"SLIMGATE": str(tmp_path / "slimgate")})
-    assert done.stdout.strip() == f"causes runs/night --format json {called}".strip()
-    done = run_shell(f"bash .ci/causes runs/night '{job}'", {"SLIMGATE": str(tmp_path / "absent")})
-    (cause,) = json.loads(done.stdout)["causes"]
-    assert cause["title"] == "night: slimgate could not be installed"
-
-
-def test_the_history_gets_the_runs_that_there_are(tmp_path: Path) -> None:
-    put_in_place(tmp_path, "slimgate", f'echo "$*" >> {tmp_path}/calls')
-    (tmp_path / "run").mkdir()
-    environment = {"SLIMGATE": str(tmp_path / "slimgate"), "GIT_CONFIG_COUNT": "2"}
-    for index, key in enumerate(("user.name", "user.email")):
-        environment |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": "tester"}
-    done = run_shell(f"bash .ci/history {tmp_path}/run {tmp_path}/gone", environment)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "calls").read_text().splitlines() == [
-        f"history --add {tmp_path}/run",
-        "history --sync slimgate-history --remote origin",
-    ]
-
-
-def test_the_summary_is_the_report_or_says_that_there_is_none(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "report.md").write_text("# all green\n")
-    for run in ("run", "gone"):
-        done = run_shell(f"bash .ci/summary {tmp_path}/{run}", {"GITHUB_STEP_SUMMARY": str(page)})
-        assert done.returncode == 0, done.stderr
-    assert (
-        page.read_text()
-        == f"# all green\nNo run at {tmp_path}/gone: the job ended before anything was judged.\n"
-    )
+def test_what_pytest_benchmark_saves_goes_into_the_history(tmp_path: Path) -> None:
+    folder = re.escape("--benchmark-storage=file://./runs/history/benchmarks")
+    for name in ("nightly.yml", GITLAB.name):
+        (lane,) = [text for file, _, text in SHELL if file == name and "gpu-latency" in text]
+        assert re.search(rf"--benchmark-save=\w+ {folder}", lane), name
+    script = (ROOT / ".ci" / "history").read_text()
+    assert '"$slimgate" history --merge runs/history' in script
+    assert script.index("--merge runs/history") < script.index("--sync")

@@ -17,6 +17,7 @@ CAUSES_FORMAT = "slimgate-causes/1"
 
 _SHOWN = 10
 _DIGITS = 12
+_MOST_TEXT = 4000
 _CAUSE_LINE = re.compile(r"^ {2}cause +(.+)$", re.MULTILINE)
 _PASSING = (
     # What differs from night to night while the cause stays the same, and what stands in its place.
@@ -82,11 +83,43 @@ def cause_of_missing_run(directory: Path) -> Cause:
     return _cause(("no run", directory.name), f"{directory.name}: no run was written", text)
 
 
+def cause_of_missing_file(path: Path) -> Cause:
+    """Return the cause that a session did not come to its end: its JUnit XML is not there."""
+    text = f"There is no `{path.name}`: pytest writes it at the very end, and did not come so far. The log says where."
+    return _cause(("no file", path.name), f"{path.name}: the session did not come to its end", text)
+
+
+def cause_of_drift(case: str, metric: str, text: str) -> Cause:
+    """Return the cause that a metric has drifted for the worse since the pinned baseline."""
+    body = f"A lasting change for the worse since the baseline in `golden/baseline.toml`.\n\n```text\n{text}\n```"
+    return _cause(("drift", case, metric), f"{case}: DRIFT: {metric}", body)
+
+
+def cause_of_complaint(lane: str, complaint: str) -> Cause:
+    """Return the cause that a session was red as a whole: too few cases ran, or the gate judged nothing."""
+    first = complaint.partition("\n")[0]
+    text = f"The session of `{lane}` was red as a whole, whatever its verdicts:\n\n```text\n{complaint}\n```"
+    return _cause(("session", lane, lasting_text(first)), f"{lane}: {first}", text)
+
+
+def cause_of_failed_tests(title: str, key: tuple[str, ...], messages: Sequence[str]) -> Cause:
+    """Return the cause that tests failed for which no verdict speaks.
+
+    Args:
+        title: one line for people.
+        key: what stays the same from night to night.
+        messages: what the tests said.
+    """
+    shown = "\n\n".join(message[:_MOST_TEXT] for message in messages[:_SHOWN])
+    more = f"\nand {len(messages) - _SHOWN} more, in the JUnit XML" if len(messages) > _SHOWN else ""
+    return _cause(key, title, f"```text\n{shown}\n```{more}")
+
+
 def cause_of_red_job(name: str) -> Cause:
     """Return the cause that a job was red though no verdict was: a test of another kind, or too few cases."""
     text = (
         f"The job `{name}` was red and no verdict explains it: a test outside the gate failed, or fewer cases ran "
-        "than were asked for. Its log says which."
+        "than were asked for, and neither the run nor the JUnit XML holds it. Its log says which."
     )
     return _cause(("job", name), f"{name}: red without a red verdict", text)
 

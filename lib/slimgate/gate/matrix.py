@@ -12,7 +12,7 @@ from slimgate.gate.floors import Floor, Floors, runtime_major
 from slimgate.gate.judge import find_causes, judge
 from slimgate.gate.judgement import Judgement, NotProven
 from slimgate.gate.kinds import WHOLE_CASE, is_timed
-from slimgate.gate.message import compose_reproduce, show_number
+from slimgate.gate.message import compose_advice, compose_reproduce, show_number
 from slimgate.gate.pays import Claim, judge_claim
 from slimgate.gate.propose import propose_floor
 from slimgate.gate.records import Records
@@ -194,6 +194,7 @@ class _Run:
             lines.append(f"  measured   {show_number(value, measurement.unit)}")
         if floor is not None:
             lines.append(f"  golden     {floor.where} ({floor.date}: {floor.reason})")
+        lines += compose_advice(Status.INVALID, metric, cause)
         lines.append(f"  reproduce  {compose_reproduce(case, self.matrix.reproduce)}")
         self.verdicts.append(
             Verdict(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from slimgate.errors import name_offenders
 from slimgate.flow import Case, Measurement, Status
+from slimgate.gate.advice import advise
 from slimgate.gate.floors import Floor
 from slimgate.gate.noise import describe_noise, find_fineness
 from slimgate.gate.provenance import find_changes
@@ -50,8 +51,16 @@ def compose_message(
         lines.append(_line("record", _describe_record(record)))
         changes = find_changes(record.measurement.provenance, measurement.provenance)
         lines.append(_line("changed", name_offenders(changes) or "nothing that the record knows of"))
+    high = limits[1] is not None and measurement.value > limits[1]
+    lines += compose_advice(status, measurement.metric, next(iter(causes), ""), high=high)
     lines.append(_line("reproduce", compose_reproduce(measurement.case, reproduce)))
     return "\n".join(lines)
+
+
+def compose_advice(status: Status, metric: str, cause: str = "", *, high: bool = False) -> list[str]:
+    """Return the line that says what to do about a verdict; none where nothing is red, or the cause says it."""
+    advice = advise(status, metric, cause, high=high)
+    return [_line(*advice)] if advice else []
 
 
 def compose_reproduce(case: Case, reproduce: str) -> str:

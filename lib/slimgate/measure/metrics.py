@@ -64,7 +64,6 @@ _MEANINGS = (
     ("nms_few_s", "seconds", False, "suppression of the stored candidate set 'few'"),
     ("nms_typical_s", "seconds", False, "suppression of the stored candidate set 'typical'"),
     ("nms_crowded_s", "seconds", False, "suppression of the stored candidate set 'crowded'"),
-    ("build_s", "seconds", False, "export or engine build"),
 )
 
 OF_A_SET = (

@@ -12,6 +12,7 @@ from slimgate.plugin.study import STUDY_INI
 from slimgate.plugin.tiers import INI as TIERS_INI
 
 pytest_plugins = (
+    "slimgate.plugin.complaints",
     "slimgate.plugin.devices",
     "slimgate.plugin.marks",
     "slimgate.plugin.minimum",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slimgate.errors import SlimgateError, name_offenders
+from slimgate.plugin.complaints import complain
 from slimgate.plugin.minimum import list_too_few
 from slimgate.plugin.timing import is_under_xdist
 
@@ -77,7 +78,10 @@ def pytest_testnodedown(node: Any) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Turn a session red whose run is in no history: silence would be noticed when the history is needed."""
-    if session.config.stash.get(_COMPLAINT, "") and session.exitstatus == pytest.ExitCode.OK:
+    complaint = session.config.stash.get(_COMPLAINT, "")
+    if complaint:
+        complain(session.config, f"slimgate: the run is in no history: {complaint}")
+    if complaint and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from slimgate.plugin.complaints import complain
 from slimgate.plugin.timing import is_under_xdist
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ EXECUTED = pytest.StashKey[tuple[str, str]]()
 _EVERY = ""
 _DEVICES = ("cpu", "gpu")
 _ON_REPORT = "slimgate_executed"
+_WHAT_TO_DO = (
+    "  what to do: look at the skipped tests above and at NOT PROVEN in the report; lower the number only with a case "
+    "that left the study"
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -89,6 +94,7 @@ class _Count:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        complain(session.config, *self.too_few)
         green = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         if self.too_few and session.exitstatus in green:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -96,6 +102,8 @@ class _Count:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for line in self.too_few:
             terminalreporter.write_line(line, red=True)
+        if self.too_few:
+            terminalreporter.write_line(_WHAT_TO_DO, red=True)
 
 
 def _parse_minimum(text: str) -> tuple[str, int]:

@@ -135,6 +135,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> object:
     """Note whether a test is the gate's, and how many of its seconds were the shared run, no suite's own."""
     report = yield
     setattr(report, OF_GATE, is_of_gate(item))
+    if is_of_gate(item):
+        report.user_properties.append((OF_GATE, True))  # type: ignore[attr-defined]
     seconds = item.config.stash.get(_STUDY_SECONDS, None)
     if seconds is not None and report.when == "setup":  # type: ignore[attr-defined]
         report.user_properties.append((EXTRA_SECONDS, seconds))  # type: ignore[attr-defined]

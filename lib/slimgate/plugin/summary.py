@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from slimgate.plugin.complaints import complain
 from slimgate.plugin.study import OF_GATE, RUN_DIRECTORY
 from slimgate.plugin.timing import REFUSAL, is_under_xdist
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 _MOST_LINES = 20
 _NO_GPU = "no GPU: "
+_WHAT_TO_DO = (
+    "  what to do: mend the reason for skipping, or select tests that can run here; a session without a verdict proves "
+    "nothing"
+)
 _COLUMNS = ("verdict", "case", "metric", "measured", "floor")
 
 
@@ -82,14 +87,14 @@ def tabulate(judgement: Judgement) -> list[str]:
     return [*lines, f"and {more} more, none of them worse"] if more > 0 else lines
 
 
-def _is_untidy(config: pytest.Config) -> bool:
-    """Return whether the golden files are in a state that strict floors do not forgive; no single test says so."""
+def _list_untidy(config: pytest.Config) -> list[str]:
+    """Return what strict floors do not forgive about the golden files; no single test says so."""
     directory = config.stash.get(RUN_DIRECTORY, None)
     if directory is None or not config.getoption("--strict-floors"):
-        return False
+        return []
     from slimgate.gate import load_run
 
-    return any(finding.strict for finding in load_run(directory).judgement.findings)
+    return [str(finding) for finding in load_run(directory).judgement.findings if finding.strict]
 
 
 class _Watch:
@@ -117,12 +122,17 @@ class _Watch:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if session.exitstatus == pytest.ExitCode.OK and (self.judged_nothing or _is_untidy(session.config)):
+        nothing = [self.told] if self.judged_nothing else []
+        complaints = [*nothing, *_list_untidy(session.config)]
+        complain(session.config, *complaints)
+        if session.exitstatus == pytest.ExitCode.OK and complaints:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @property
+    def told(self) -> str:
+        return f"slimgate: the gate judged nothing: {len(self.skipped)} skipped, such as: {self.skipped[0]}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.judged_nothing:
-            terminalreporter.write_line(
-                f"slimgate: the gate judged nothing: {len(self.skipped)} skipped, such as: {self.skipped[0]}",
-                red=True,
-            )
+            terminalreporter.write_line(self.told, red=True)
+            terminalreporter.write_line(_WHAT_TO_DO, red=True)

@@ -5,6 +5,7 @@ import math
 import pytest
 from slimgate.flow import Measurement, Status
 from slimgate.gate import Floor, Record, judge
+from slimgate.gate.advice import look_at
 
 from fixtures.goldens import DEVICE, FP32, INT8, make_floor, make_measurement, make_record
 
@@ -316,6 +317,7 @@ def test_a_failure_says_everything_a_person_needs() -> None:
         "  record     golden/records/codes/any/int8@onnxruntime.json "
         "(0.8412; run of 2026-11-20T08:00:00Z, commit fedcba0987)\n"
         "  changed    git_commit 1234567890abcdef → 99aa, onnxruntime 1.23.0 → 1.31.1\n"
+        f"  look at    {look_at('map50_95')}\n"
         f"  reproduce  slimgate study codes -k '{INT8}'"
     )
 

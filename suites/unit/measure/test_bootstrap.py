@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +68,19 @@ def test_the_same_seed_gives_the_same_interval_and_another_one_nearly() -> None:
     assert interval(1) == interval(1)
     assert interval(1) != interval(2)
     assert interval(1) == pytest.approx(interval(2), abs=0.02)
+
+
+@pytest.mark.timing
+def test_a_thousand_resamples_of_five_hundred_images_take_less_than_ten_seconds() -> None:
+    """Of both detectors and their difference, from stored matches: what a study pays for every case."""
+    dataset = peculiar_dataset(4, images=500)
+    found = noisy_detections(dataset, 4)
+    strong, weak = match(found, dataset), match(weaken(found), dataset)
+    began = time.perf_counter()
+    differences = compare_resampled(*(resample_metrics(one, resamples=1000) for one in (strong, weak)))
+    seconds = time.perf_counter() - began
+    assert differences.intervals["map50_95"][1] < 0
+    assert seconds < 10
 
 
 def test_pairing_knows_more_than_two_detectors_apart() -> None:

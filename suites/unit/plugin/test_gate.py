@@ -190,7 +190,10 @@ def test_a_session_in_which_the_gate_judged_nothing_is_red(pytester: pytest.Pyte
     result = run_gate(pytester, [], gaps=gaps)
     result.assert_outcomes(skipped=6)
     result.stdout.fnmatch_lines(
-        ["slimgate: the gate judged nothing: 6 skipped, such as: not proven: no data"]
+        [
+            "slimgate: the gate judged nothing: 6 skipped, such as: not proven: no data",
+            "  what to do: mend the reason for skipping*",
+        ]
     )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 

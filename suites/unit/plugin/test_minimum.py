@@ -61,7 +61,7 @@ def test_enough_cases_change_nothing(night: pytest.Pytester, options: tuple[str,
 def test_too_few_are_red(night: pytest.Pytester, least: str, message: str) -> None:
     result = run(night, "-k", str(FP32), "--slimgate-min-cases", least)
     result.assert_outcomes(passed=1, deselected=3)
-    result.stdout.fnmatch_lines([message])
+    result.stdout.fnmatch_lines([message, "  what to do: look at the skipped tests above*"])
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
