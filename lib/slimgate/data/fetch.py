@@ -28,7 +28,7 @@ def fetch(name: str) -> Path:
 
     Args:
         name: ``yolov5n.pt`` (the official YOLOv5n COCO checkpoint, release v7.0) or ``coco128`` (a folder
-            with ``images/`` and ``labels/``, and ``instances_train2017.json`` where the user put it there).
+            of images: ``coco128_images`` says where in it they lie).
 
     Raises:
         UsageError: no file of that name is known.
@@ -52,6 +52,12 @@ def coco128_digests() -> dict[str, str]:
     return digests
 
 
+def coco128_images(folder: Path) -> Path:
+    """Return the folder of the images in a copy of coco128: where the official archive unpacks them, else flat."""
+    unpacked = folder / "images" / "train2017"
+    return unpacked if unpacked.is_dir() else folder / "images"
+
+
 def _cache_folder() -> Path:
     import platformdirs
 
@@ -71,15 +77,16 @@ def _verify_yolov5n(path: Path) -> None:
 
 def _verify_coco128(folder: Path) -> None:
     offenders = []
+    images = coco128_images(folder)
     for name, digest in sorted(coco128_digests().items()):
-        path = folder / "images" / name
+        path = images / name
         if not path.exists():
             offenders.append(f"{name} (not there)")
         elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             offenders.append(f"{name} (other content)")
     if offenders:
         raise InputError(
-            str(folder / "images"),
+            str(images),
             found=f"{len(offenders)} of 128 images are not the published ones: {name_offenders(offenders)}",
             expected="the 128 images of coco128, byte for byte",
             action=f"remove the folder to download it again, or unpack {_COCO128} there",

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import zipfile
+from importlib import resources
 from pathlib import Path
 
 import platformdirs
@@ -11,12 +13,12 @@ import pytest
 import requests
 from slimgate.data import fetch, load_dataset
 from slimgate.data import fetch as fetch_function
-from slimgate.data.fetch import DATA_VARIABLE, coco128_digests
+from slimgate.data.fetch import DATA_VARIABLE, coco128_digests, coco128_images
 from slimgate.errors import InputError, UnavailableError, UsageError
 
 GIVEN = os.environ.get(DATA_VARIABLE, "")
 with_coco128 = pytest.mark.skipif(
-    not (GIVEN and (Path(GIVEN) / "coco128" / "instances_train2017.json").exists()),
+    not (GIVEN and (Path(GIVEN) / "coco128").exists()),
     reason="SLIMGATE_DATA does not hold coco128",
 )
 
@@ -107,6 +109,10 @@ def test_manifest_names_128_images() -> None:
     assert all(len(digest) == 64 for digest in digests.values())
 
 
+COCO128_SHA256 = "b1fc8b4188602691df9d06ee7b92bd5aa6a9291c3a9a4035b648170f05d8837d"
+"""What every record of the study coco128-yolov5n was measured on."""
+
+
 @with_coco128
 def test_coco128_has_its_annotations_and_crowds() -> None:
     dataset = load_dataset("coco128")
@@ -115,19 +121,39 @@ def test_coco128_has_its_annotations_and_crowds() -> None:
     assert sum(int(sample.crowd.sum()) for sample in dataset.samples) == 10
     assert sum(len(sample.boxes) == 0 for sample in dataset.samples) == 2
     assert (len(dataset.class_names), dataset.category_ids[-1], dataset.notes) == (80, 90, "")
+    assert dataset.sha256 == COCO128_SHA256
 
 
 @with_coco128
-def test_coco128_without_cocos_annotations_says_what_is_missing(
+@pytest.mark.parametrize("layout", ["images", "images/train2017"])
+def test_images_alone_are_the_whole_of_coco128_flat_or_as_the_archive_unpacks(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "coco128" / layout
+    place.parent.mkdir(parents=True)
+    place.symlink_to(coco128_images(Path(GIVEN) / "coco128").resolve())
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    assert load_dataset("coco128").sha256 == COCO128_SHA256
+
+
+def test_the_records_of_coco128_were_measured_on_what_is_shipped() -> None:
+    records = Path(__file__).parents[3] / "golden" / "records" / "coco128-yolov5n"
+    found = {json.loads(file.read_text())["provenance"]["dataset_sha256"] for file in records.rglob("*.json")}
+    assert found == {COCO128_SHA256}
+
+
+def test_the_shipped_annotations_are_of_the_published_images() -> None:
+    text = resources.files("slimgate.data").joinpath("coco128_instances.json").read_text(encoding="utf-8")
+    assert {image["file_name"] for image in json.loads(text)["images"]} == set(coco128_digests())
+    assert len(text) < 100_000
+
+
+def test_an_image_of_another_content_is_found_in_both_layouts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    official = load_dataset("coco128")
-    (tmp_path / "coco128").mkdir()
-    for folder in ("images", "labels"):
-        (tmp_path / "coco128" / folder).symlink_to((Path(GIVEN) / "coco128" / folder).resolve())
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
-    dataset = load_dataset("coco128")
-    assert dataset.class_names == official.class_names
-    assert sum(len(sample.boxes) for sample in dataset.samples) == 929
-    assert "crowd regions and mask areas are missing" in dataset.notes
-    assert dataset.sha256 != official.sha256
+    place = tmp_path / "coco128" / "images" / "train2017"
+    place.mkdir(parents=True)
+    (place / "000000000009.jpg").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"train2017: 128 of 128.*000000000009.jpg \(other content\)"):
+        fetch("coco128")
