@@ -20,6 +20,7 @@ DATA_VARIABLE = "SLIMGATE_DATA"
 
 _YOLOV5N = "https://github.com/ultralytics/yolov5/releases/download/v7.0/yolov5n.pt"
 _YOLOV5N_SHA256 = "4f180cf23ba0717ada0badd6c685026d73d48f184d00fc159c2641284b2ac0a3"
+_CONNECT_S, _READ_S = 5, 30
 _COCO128 = "https://github.com/ultralytics/assets/releases/download/v0.0.0/coco128.zip"
 
 
@@ -143,12 +144,15 @@ def _download(address: str, path: Path, *, sha256: str | None) -> None:
     import requests
 
     pooch.get_logger().setLevel(logging.WARNING)
+    # Without a network the answer is to come at once, not after a minute for each file.
+    downloader = pooch.HTTPDownloader(timeout=(_CONNECT_S, _READ_S))
     try:
         pooch.retrieve(
             address,
             known_hash=f"sha256:{sha256}" if sha256 else None,
             path=_make_folder(path.parent),
             fname=path.name,
+            downloader=downloader,
         )
     except (requests.RequestException, OSError) as error:
         raise UnavailableError(

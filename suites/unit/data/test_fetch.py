@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from importlib import resources
 from pathlib import Path
@@ -15,12 +14,6 @@ from slimgate.data import fetch, load_dataset
 from slimgate.data import fetch as fetch_function
 from slimgate.data.fetch import DATA_VARIABLE, coco128_digests, coco128_images
 from slimgate.errors import InputError, UnavailableError, UsageError
-
-GIVEN = os.environ.get(DATA_VARIABLE, "")
-with_coco128 = pytest.mark.skipif(
-    not (GIVEN and (Path(GIVEN) / "coco128").exists()),
-    reason="SLIMGATE_DATA does not hold coco128",
-)
 
 
 @pytest.fixture
@@ -81,7 +74,7 @@ def test_given_file_with_other_content_is_refused(tmp_path: Path, monkeypatch: p
 
 
 def test_archive_is_unpacked_flat_and_checked(no_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def deliver(_: str, *, known_hash: str | None, path: Path, fname: str) -> str:
+    def deliver(_: str, *, known_hash: str | None, path: Path, fname: str, downloader: object) -> str:
         with zipfile.ZipFile(path / fname, "w") as archive:
             archive.writestr("coco128/README.txt", "hello")
             archive.writestr("coco128/images/train2017/a.jpg", b"picture")
@@ -113,7 +106,7 @@ COCO128_SHA256 = "b1fc8b4188602691df9d06ee7b92bd5aa6a9291c3a9a4035b648170f05d883
 """What every record of the study coco128-yolov5n was measured on."""
 
 
-@with_coco128
+@pytest.mark.usefixtures("coco128_folder")
 def test_coco128_has_its_annotations_and_crowds() -> None:
     dataset = load_dataset("coco128")
     assert len(dataset) == 128
@@ -124,14 +117,13 @@ def test_coco128_has_its_annotations_and_crowds() -> None:
     assert dataset.sha256 == COCO128_SHA256
 
 
-@with_coco128
 @pytest.mark.parametrize("layout", ["images", "images/train2017"])
 def test_images_alone_are_the_whole_of_coco128_flat_or_as_the_archive_unpacks(
-    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    layout: str, coco128_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "coco128" / layout
     place.parent.mkdir(parents=True)
-    place.symlink_to(coco128_images(Path(GIVEN) / "coco128").resolve())
+    place.symlink_to(coco128_images(coco128_folder).resolve())
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
     assert load_dataset("coco128").sha256 == COCO128_SHA256
 
