@@ -209,8 +209,8 @@ def test_the_official_checkpoint_finds_what_upstream_finds(official_yolov5n: Pat
     assert found == [("person", 0.87), ("person", 0.77), ("person", 0.76), ("person", 0.48), ("bus", 0.44)]
 
 
-def test_the_official_checkpoint_is_rebuilt_on_the_layers_of_the_u_model(official: Path) -> None:
-    detector = load_detector(official)
+def test_the_official_checkpoint_is_rebuilt_on_the_layers_of_the_u_model(official_yolov5n: Path) -> None:
+    detector = load_detector(official_yolov5n)
     assert len(detector.class_names) == 80
     assert detector.class_names[5] == "bus"
     assert len(detector.module.state_dict()) == 349

@@ -160,7 +160,7 @@ def _write(
                 f"codes split '{split.name}'",
                 found=f"pictures with digest {total[:12]}",
                 expected=f"{expected[:12]}, which data/codes/digests.json records",
-                action="install the versions of opencv-python-headless and zint-bindings that slimgate pins",
+                action="install the versions of numpy, opencv-python-headless and zint-bindings that slimgate asks for",
             )
         document = json.dumps(coco_document(labels, CLASS_NAMES)).encode("ascii")
         (draft / "instances.json").write_bytes(document)
