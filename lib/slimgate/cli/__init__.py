@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from slimgate import __version__
+from slimgate.cli.failures import describe_defect, describe_os_error
 from slimgate.errors import SlimgateError, nearest_name
 
 COMMANDS = (
@@ -32,8 +32,11 @@ COMMANDS = (
 )
 """Modules of this package, in the order a user meets them."""
 
+DEFECT = 3
+"""Exit code of an error that nobody expected."""
+
 _EPILOG = """\
-exit codes: 0 passed, 1 a gate failed, 2 bad use or bad input
+exit codes: 0 passed, 1 a gate failed or nothing could be judged, 2 bad use or bad input, 3 an error of slimgate itself
 
 start here:
   slimgate study                        compress, measure and judge the built-in barcode detector
@@ -75,7 +78,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 passed, 1 a gate failed, 2 bad use or bad input."""
+    """Run the command line and return its exit code.
+
+    0 passed, 1 a gate failed, 2 bad use or bad input, 3 an error of slimgate itself.
+    """
     arguments = build_parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
@@ -91,15 +97,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM):
-            raise
-        return _explain(
-            f"{error.filename or 'output'}: {os.strerror(error.errno)}\n"
-            "  expected: a writable place with enough room\n"
-            "  what to do: free space, or name another directory (--out, -o, SLIMGATE_CACHE)"
-        )
+        refused = describe_os_error(error)
+        return _explain(refused) if refused else _explain(describe_defect(error), DEFECT)
+    except Exception as error:  # noqa: BLE001 - Python would leave with 1, and 1 says that a gate failed
+        return _explain(describe_defect(error), DEFECT)
 
 
-def _explain(message: str) -> int:
+def _explain(message: str, code: int = 2) -> int:
     sys.stderr.write(f"slimgate: {message}\n")
-    return 2
+    return code
