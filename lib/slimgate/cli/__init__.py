@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from slimgate import __version__
 from slimgate.cli.failures import describe_defect, describe_os_error
-from slimgate.errors import SlimgateError, nearest_name
+from slimgate.cli.parser import Parser
+from slimgate.errors import SlimgateError
 
 COMMANDS = (
     "init",
@@ -48,23 +49,9 @@ MODEL is a slimgate checkpoint (.safetensors), a YOLOv5 or ultralytics .pt, an .
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors name the nearest known command."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        """Print one message and leave with exit code 2."""
-        if "invalid choice" in message and "argument COMMAND" in message:
-            given = message.split("'")[1]
-            message = (
-                f"unknown command '{given}'{nearest_name(given, COMMANDS)}\n"
-                f"  expected: one of {', '.join(COMMANDS)}\n  what to do: slimgate --help"
-            )
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with every subcommand."""
-    parser = _Parser(
+    parser = Parser(
         prog="slimgate",
         description="Compress object detectors and gate what is shipped.",
         epilog=_EPILOG,

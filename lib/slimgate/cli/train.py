@@ -106,8 +106,16 @@ def run(args: argparse.Namespace) -> int:
     """Train, print one line per epoch, write the checkpoint."""
     from slimgate.compress.train import train_detector
     from slimgate.compress.training_data import read_training_data
+    from slimgate.errors import UsageError
     from slimgate.model import save_checkpoint
 
+    if args.scratch and args.model is None:
+        raise UsageError(
+            "--scratch",
+            found="no --model beside it",
+            expected="--model FILE, whose architecture is trained from random weights",
+            action="add --model FILE, or leave --scratch out: --architecture starts from random weights anyway",
+        )
     if args.resume:
         detector, settings, stage, (source, count, val_count) = _from_run(args.run_folder)
     else:
