@@ -79,15 +79,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the study; 0 when every verdict is green, 1 when one is red."""
-    from rich.console import Console
-
+    from slimgate.cli.console import make_console
     from slimgate.errors import UnavailableError
     from slimgate.study import load_study
     from slimgate.study.select import select_cases
     from slimgate.study.spec import golden_folder, history_folder
 
     study = load_study(args.study)
-    console = Console(highlight=False)
+    console = make_console()
     if args.list:
         for case in select_cases(study.cases, args.expression):
             console.print(str(case), soft_wrap=True, markup=False)

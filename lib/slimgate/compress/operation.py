@@ -184,7 +184,7 @@ def read_number(low: float, high: float) -> Callable[[str, Json], float]:
         if not low <= number <= high:
             raise UsageError(
                 f"{subject} '{value}'",
-                found="no number" if math.isnan(number) else "too small" if number < low else "too large",
+                found="not a number" if math.isnan(number) else "too small" if number < low else "too large",
                 expected=f"a number from {low:g} to {high:g}",
                 action=f"write {_name_of(subject)}={low if math.isnan(number) else min(max(number, low), high):g}",
             )
@@ -198,19 +198,16 @@ def read_count(low: int, high: int = 1_000_000_000) -> Callable[[str, Json], int
 
     def read(subject: str, value: Json) -> int:
         text = str(value).strip()
-        if (
-            isinstance(value, bool)
-            or not text.isascii()
-            or not text.isdigit()
-            or not low <= int(text) <= high
-        ):
+        whole = not isinstance(value, bool) and text.isascii() and text.isdigit()
+        number = int(text) if whole else low
+        if not whole or not low <= number <= high:
             raise UsageError(
                 f"{subject} '{value}'",
-                found="not a whole number, or out of range",
+                found="not a whole number" if not whole else "too small" if number < low else "too large",
                 expected=f"a whole number from {low:,} to {high:,}",
-                action=f"write {_name_of(subject)}={low}",
+                action=f"write {_name_of(subject)}={min(max(number, low), high)}",
             )
-        return int(text)
+        return number
 
     return read
 

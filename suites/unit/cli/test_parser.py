@@ -116,14 +116,14 @@ def test_the_budget_of_a_search_is_an_option_that_it_has(tiny_detector):
     [
         (
             "finetune:x",
-            r"finetune epochs 'x': not a whole number, or out of range\n.*\n  what to do: write epochs=1$",
+            r"finetune epochs 'x': not a whole number\n.*\n  what to do: write epochs=1$",
         ),
         (
             "finetune:2,warmup=200",
             r"warmup '200': too large\n  expected: a number from 0 to 100\n.*write warmup=100$",
         ),
         ("finetune:2,warmup=-1", r"warmup '-1': too small\n.*\n  what to do: write warmup=0$"),
-        ("finetune:2,warmup=long", r"warmup 'long': no number\n.*\n  what to do: write warmup=0$"),
+        ("finetune:2,warmup=long", r"warmup 'long': not a number\n.*\n  what to do: write warmup=0$"),
         (
             "finetune:2,data=",
             r"data '': no text\n.*\n  what to do: write data=\.\.\., or leave the setting out$",
