@@ -45,7 +45,8 @@ start here:
   slimgate val best.pt --data data.yaml the 12 COCO numbers, and misses per class
   slimgate init --model best.pt --data data.yaml   a study, floors to fill and a test for your own detector
 
-MODEL is a slimgate checkpoint (.safetensors), a YOLOv5 or ultralytics .pt, an .onnx or an .engine.
+MODEL is a slimgate checkpoint (.safetensors), a YOLOv5 or ultralytics .pt, an .onnx, an .engine,
+or fetch:yolov5n.pt, the official checkpoint.
 """
 
 

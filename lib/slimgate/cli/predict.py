@@ -20,7 +20,7 @@ _EPILOG = """\
 examples:
   slimgate predict best.pt photo.jpg                   one line per image, then the mean
   slimgate predict best.onnx photos/ 'more/*.png'      folders and patterns
-  slimgate predict yolov5n.pt bus.jpg --imgsz 640 --conf .25 --iou .45 --out annotated
+  slimgate predict fetch:yolov5n.pt bus.jpg --imgsz 640 --conf .25 --iou .45 --out annotated
 
 Times are per image, without reading the file; the model is warmed up before the first image.
 """

@@ -20,7 +20,7 @@ _EPILOG = """\
 examples:
   slimgate val best.pt --data data.yaml                   a YOLO dataset (its val images)
   slimgate val best.onnx --data annotations.json          COCO annotations, images beside them or in images/
-  slimgate val yolov5n.pt --data coco128 --imgsz 320      fetched; or put it where SLIMGATE_DATA points
+  slimgate val fetch:yolov5n.pt --data coco128 --imgsz 320   both fetched, or found where SLIMGATE_DATA points
   slimgate val best.onnx --data codes:val --runtime openvino --json val.json
 
 The 12 lines follow COCO: every class of every candidate above .001, at most 300 detections per image.

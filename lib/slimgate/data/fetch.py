@@ -14,12 +14,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from slimgate.data.cache import CACHE_VARIABLE, cache_folder
 from slimgate.errors import InputError, UnavailableError, name_offenders, unknown_name
 
 DATA_VARIABLE = "SLIMGATE_DATA"
 
 _YOLOV5N = "https://github.com/ultralytics/yolov5/releases/download/v7.0/yolov5n.pt"
 _YOLOV5N_SHA256 = "4f180cf23ba0717ada0badd6c685026d73d48f184d00fc159c2641284b2ac0a3"
+_PREFIX = "fetch:"
 _CONNECT_S, _READ_S = 5, 30
 _COCO128 = "https://github.com/ultralytics/assets/releases/download/v0.0.0/coco128.zip"
 
@@ -33,7 +35,7 @@ def fetch(name: str) -> Path:
 
     Raises:
         UsageError: no file of that name is known.
-        InputError: the file is there, and it is not the published one.
+        InputError: the file is there, and it is not the published one; or the cache cannot be written.
         UnavailableError: it is nowhere, and it cannot be downloaded.
     """
     if name not in FETCHABLE:
@@ -44,6 +46,17 @@ def fetch(name: str) -> Path:
         _VERIFY[name](path)
         return path
     return FETCHABLE[name](_cache_folder())
+
+
+def find_model(given: str | Path) -> Path:
+    """Return the path of a MODEL: a file as it is, or ``fetch:yolov5n.pt``, which is fetched.
+
+    Raises:
+        UsageError: no published file has that name.
+        UnavailableError: it is neither here nor to be downloaded.
+    """
+    text = str(given)
+    return fetch(text.removeprefix(_PREFIX)) if text.startswith(_PREFIX) else Path(given)
 
 
 def coco128_digests() -> dict[str, str]:
@@ -60,9 +73,7 @@ def coco128_images(folder: Path) -> Path:
 
 
 def _cache_folder() -> Path:
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("slimgate")) / "data"
+    return cache_folder() / "data"
 
 
 def _verify_yolov5n(path: Path) -> None:
@@ -105,7 +116,7 @@ def _download_yolov5n(cache: Path) -> Path:
 def _download_coco128(cache: Path) -> Path:
     folder = cache / "coco128"
     if not folder.exists():
-        with tempfile.TemporaryDirectory(dir=_make_folder(cache)) as scratch:
+        with _scratch_folder(cache) as scratch:
             archive = Path(scratch) / "coco128.zip"
             _download(_COCO128, archive, sha256=None)
             unpacked = Path(scratch) / "coco128"
@@ -134,9 +145,28 @@ def _unpack_coco128(archive: Path, target: Path) -> None:
                 shutil.copyfileobj(source, copy)
 
 
+def _scratch_folder(cache: Path) -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(dir=_make_folder(cache))
+    except OSError as error:
+        raise _unwritable(cache, error) from None
+
+
 def _make_folder(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
     return folder
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        str(folder),
+        found=f"cannot be written ({error.strerror or error})",
+        expected="a folder that downloaded files can be kept in, with room for them",
+        action=f"free space, or set {CACHE_VARIABLE} to another folder",
+    )
 
 
 def _download(address: str, path: Path, *, sha256: str | None) -> None:
@@ -146,15 +176,16 @@ def _download(address: str, path: Path, *, sha256: str | None) -> None:
     pooch.get_logger().setLevel(logging.WARNING)
     # Without a network the answer is to come at once, not after a minute for each file.
     downloader = pooch.HTTPDownloader(timeout=(_CONNECT_S, _READ_S))
+    folder = _make_folder(path.parent)
     try:
         pooch.retrieve(
             address,
             known_hash=f"sha256:{sha256}" if sha256 else None,
-            path=_make_folder(path.parent),
+            path=folder,
             fname=path.name,
             downloader=downloader,
         )
-    except (requests.RequestException, OSError) as error:
+    except (requests.RequestException, ConnectionError, TimeoutError) as error:
         raise UnavailableError(
             path.name,
             found=f"not on this machine, and {address} cannot be downloaded ({type(error).__name__})",
@@ -162,6 +193,8 @@ def _download(address: str, path: Path, *, sha256: str | None) -> None:
             action=f"download {address} elsewhere, and set {DATA_VARIABLE} to the folder it is in"
             + (" (unpacked)" if address.endswith(".zip") else ""),
         ) from error
+    except OSError as error:
+        raise _unwritable(folder, error) from None
     except ValueError as error:
         raise UnavailableError(
             path.name,

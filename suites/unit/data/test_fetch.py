@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import zipfile
@@ -12,14 +13,16 @@ import pytest
 import requests
 from slimgate.data import fetch, load_dataset
 from slimgate.data import fetch as fetch_function
-from slimgate.data.fetch import DATA_VARIABLE, coco128_digests, coco128_images
+from slimgate.data.cache import CACHE_VARIABLE
+from slimgate.data.fetch import DATA_VARIABLE, coco128_digests, coco128_images, find_model
 from slimgate.errors import InputError, UnavailableError, UsageError
 
 
 @pytest.fixture
 def no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Forget SLIMGATE_DATA and use an empty cache folder; return it."""
-    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    for name in (DATA_VARIABLE, CACHE_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_: str(tmp_path / "cache"))
     return tmp_path / "cache" / "data"
 
@@ -149,3 +152,49 @@ def test_an_image_of_another_content_is_found_in_both_layouts(
     (place / "000000000009.jpg").write_bytes(b"x")
     with pytest.raises(InputError, match=r"train2017: 128 of 128.*000000000009.jpg \(other content\)"):
         fetch("coco128")
+
+
+def test_what_is_fetched_lies_in_the_cache_that_is_named(
+    no_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def deliver(*_: object, path: Path, **__: object) -> None:
+        asked.append(path)
+        raise requests.ConnectionError("no network")
+
+    monkeypatch.setattr(pooch, "retrieve", deliver)
+    monkeypatch.setenv("SLIMGATE_CACHE", str(tmp_path / "mine"))
+    with pytest.raises(UnavailableError):
+        fetch("yolov5n.pt")
+    assert asked == [tmp_path / "mine" / "data"]
+    assert not no_data.exists()
+
+
+@pytest.mark.parametrize("name", ["yolov5n.pt", "coco128"])
+def test_a_cache_that_cannot_be_written_is_no_network_that_is_down(
+    name: str, no_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken").touch()
+    monkeypatch.setenv("SLIMGATE_CACHE", str(tmp_path / "taken"))
+    with pytest.raises(InputError, match=r"data: cannot be written \(Not a directory\)") as caught:
+        fetch(name)
+    assert "set SLIMGATE_CACHE to another folder" in str(caught.value)
+
+
+def test_a_disk_that_fills_up_is_no_network_that_is_down(
+    no_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pooch, "retrieve", fill)
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\)"):
+        fetch("yolov5n.pt")
+
+
+def test_a_model_may_be_a_published_file(tmp_path: Path, official_yolov5n: Path) -> None:
+    assert find_model(tmp_path / "best.pt") == tmp_path / "best.pt"
+    assert find_model(Path("fetch:yolov5n.pt")) == official_yolov5n
+    with pytest.raises(UsageError, match=r"did you mean 'yolov5n\.pt'"):
+        find_model("fetch:yolov5.pt")

@@ -14,9 +14,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
-import platformdirs
 from filelock import FileLock
 
+from slimgate.data.cache import cache_folder
 from slimgate.data.codes.annotations import Box, coco_document, yolo_lines
 from slimgate.data.codes.splits import CLASS_NAMES, Split, digest_of, render_index, split_named, stored_digest
 from slimgate.errors import InputError, UsageError
@@ -78,8 +78,7 @@ def materialise_split(
 
 def cache_root() -> Path:
     """Return where generated data is kept: ``SLIMGATE_CACHE``, or the user's cache directory."""
-    named = os.environ.get("SLIMGATE_CACHE")
-    return Path(named) if named else Path(platformdirs.user_cache_dir("slimgate"))
+    return cache_folder()
 
 
 def is_intact(folder: Path, split: Split, count: int) -> bool:
