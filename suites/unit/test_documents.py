@@ -16,7 +16,7 @@ def test_the_folders_of_golden_are_there():
     folders = re.findall(r"^\| `([\w/]+)/` \|", text, re.MULTILINE)
     assert folders == ["engines/floors"]
     assert all((ROOT / "golden" / folder).is_dir() for folder in folders)
-    named = {folder for folder in re.findall(r"^\| `(\w+)/", text, re.MULTILINE)}
+    named = set(re.findall(r"^\| `(\w+)/", text, re.MULTILINE))
     assert named == {path.name for path in (ROOT / "golden").iterdir() if path.is_dir()}
 
 
