@@ -14,6 +14,12 @@ from slimgate.flow import Detector
 from fixtures.tiny_project import STUDY, write_project
 
 PATIENCE_S = 90
+# What a shell starts in the background ignores Ctrl-C, and so do its children: the tests may have been started there.
+SLIMGATE = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("slimgate", run_name="__main__", alter_sys=True)
+"""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of another kind")
@@ -23,7 +29,7 @@ def test_an_interrupted_study_leaves_its_store_and_nothing_else(
     project = write_project(tmp_path / "project", tiny_detector, STUDY)
     monkeypatch.setenv("SLIMGATE_CACHE", str(tmp_path / "cache"))
     before = {path.name for path in project.iterdir()}
-    command = [sys.executable, "-m", "slimgate", "study", "tiny.toml", "--out", "run", "--no-history"]
+    command = [sys.executable, "-c", SLIMGATE, "study", "tiny.toml", "--out", "run", "--no-history"]
     with subprocess.Popen(
         command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
