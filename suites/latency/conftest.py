@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from slimgate.errors import UnavailableError
 from slimgate.flow import Case
+from slimgate.plugin.study import leave_out
 from slimgate.runtime import Runner, get_runtime
 from slimgate.study import Study
 from slimgate.study.prepare import Prepared, expand_cases, prepare_study
 
 
 @pytest.fixture(scope="session")
-def prepared_study(gate_study: Study) -> Prepared:
-    return prepare_study(gate_study, gate_study.cases)
+def prepared_study(gate_study: Study, pytestconfig: pytest.Config) -> Prepared:
+    try:
+        return prepare_study(gate_study, gate_study.cases)
+    except UnavailableError as error:
+        leave_out(str(error), pytestconfig)
 
 
 @pytest.fixture

@@ -151,22 +151,32 @@ def _check_outputs(path: Path, model: Any, card: Card) -> None:
         _check_rows(path, shape)
         return
     rows = 4 + len(card.class_names)
-    if len(shape) != 3 or shape[1] != rows:
-        described = tuple("n" if size is None else size for size in shape)
+    if len(shape) == 3 and shape[2] == rows + 1 and shape[1] != rows:
         raise InputError(
             str(path),
-            found=f"an output of shape {described} for {len(card.class_names)} class names",
+            found=f"an output of shape {_described(shape)}: an export of YOLOv5's own, with a column for objectness "
+            "that its scores are yet to be multiplied by",
+            expected=f"(n, {rows}, candidates): four box rows and one row per class",
+            action="pass the .pt that it was made from to 'slimgate export'",
+        )
+    if len(shape) != 3 or shape[1] != rows:
+        raise InputError(
+            str(path),
+            found=f"an output of shape {_described(shape)} for {len(card.class_names)} class names",
             expected=f"(n, {rows}, candidates): four box rows and one row per class",
             action="check that the class names belong to this model, or export it with 'slimgate export'",
         )
 
 
+def _described(shape: tuple[int | None, ...]) -> tuple[int | str, ...]:
+    return tuple("n" if size is None else size for size in shape)
+
+
 def _check_rows(path: Path, shape: tuple[int | None, ...]) -> None:
     if len(shape) != 3 or shape[2] != COLUMNS:
-        described = tuple("n" if size is None else size for size in shape)
         raise InputError(
             str(path),
-            found=f"an output of shape {described}, beside metadata that say it suppresses inside",
+            found=f"an output of shape {_described(shape)}, beside metadata that say it suppresses inside",
             expected=f"(n, max_det, {COLUMNS}): box, score and class",
             action="export it again with 'slimgate export --nms'",
         )

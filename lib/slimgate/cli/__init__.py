@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from slimgate import __version__
-from slimgate.errors import SlimgateError, nearest_name
+from slimgate.cli.failures import describe_defect, describe_os_error
+from slimgate.cli.parser import Parser
+from slimgate.errors import SlimgateError
 
 COMMANDS = (
     "init",
@@ -32,8 +33,11 @@ COMMANDS = (
 )
 """Modules of this package, in the order a user meets them."""
 
+DEFECT = 3
+"""Exit code of an error that nobody expected."""
+
 _EPILOG = """\
-exit codes: 0 passed, 1 a gate failed, 2 bad use or bad input
+exit codes: 0 passed, 1 a gate failed or nothing could be judged, 2 bad use or bad input, 3 an error of slimgate itself
 
 start here:
   slimgate study                        compress, measure and judge the built-in barcode detector
@@ -41,27 +45,14 @@ start here:
   slimgate val best.pt --data data.yaml the 12 COCO numbers, and misses per class
   slimgate init --model best.pt --data data.yaml   a study, floors to fill and a test for your own detector
 
-MODEL is a slimgate checkpoint (.safetensors), a YOLOv5 or ultralytics .pt, an .onnx or an .engine.
+MODEL is a slimgate checkpoint (.safetensors), a YOLOv5 or ultralytics .pt, an .onnx, an .engine,
+or fetch:yolov5n.pt, the official checkpoint.
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors name the nearest known command."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        """Print one message and leave with exit code 2."""
-        if "invalid choice" in message and "argument COMMAND" in message:
-            given = message.split("'")[1]
-            message = (
-                f"unknown command '{given}'{nearest_name(given, COMMANDS)}\n"
-                f"  expected: one of {', '.join(COMMANDS)}\n  what to do: slimgate --help"
-            )
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with every subcommand."""
-    parser = _Parser(
+    parser = Parser(
         prog="slimgate",
         description="Compress object detectors and gate what is shipped.",
         epilog=_EPILOG,
@@ -75,7 +66,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 passed, 1 a gate failed, 2 bad use or bad input."""
+    """Run the command line and return its exit code.
+
+    0 passed, 1 a gate failed, 2 bad use or bad input, 3 an error of slimgate itself.
+    """
     arguments = build_parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
@@ -91,15 +85,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM):
-            raise
-        return _explain(
-            f"{error.filename or 'output'}: {os.strerror(error.errno)}\n"
-            "  expected: a writable place with enough room\n"
-            "  what to do: free space, or name another directory (--out, -o, SLIMGATE_CACHE)"
-        )
+        refused = describe_os_error(error)
+        return _explain(refused) if refused else _explain(describe_defect(error), DEFECT)
+    except Exception as error:  # noqa: BLE001 - Python would leave with 1, and 1 says that a gate failed
+        return _explain(describe_defect(error), DEFECT)
 
 
-def _explain(message: str) -> int:
+def _explain(message: str, code: int = 2) -> int:
     sys.stderr.write(f"slimgate: {message}\n")
-    return 2
+    return code

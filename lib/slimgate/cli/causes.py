@@ -132,18 +132,20 @@ def _causes_of_sessions(args: argparse.Namespace) -> list[Cause]:
 
 def _causes_of_drift(args: argparse.Namespace) -> list[Cause]:
     """Return a cause for each lasting change for the worse, on every machine that has a baseline."""
-    from slimgate.cli.accept import default_golden
     from slimgate.gate.causes import cause_of_drift
     from slimgate.gate.history import History, find_drifts, load_baselines, resolve_baseline
     from slimgate.report.history import describe_drift
+    from slimgate.study.project import find_golden
     from slimgate.study.spec import history_folder
 
     folder = history_folder(given=args.history)
     # A first night that broke has left no history: nothing is in it that could have drifted.
     entries = History(folder).load().entries if folder and folder.is_dir() else ()
     causes = []
-    for study in dict.fromkeys(entry.study for entry in entries if args.study in ("", entry.study)):
-        for pinned in load_baselines(args.golden or default_golden(study)):
+    newest = {entry.study: entry for entry in entries if args.study in ("", entry.study)}
+    for study, last in newest.items():
+        golden = args.golden or find_golden(last.raw.get("project"), study, (folder or Path(), Path()))
+        for pinned in load_baselines(golden or Path("golden")):
             group = [one for one in entries if (one.study, one.device) == (study, pinned.device)]
             if pinned.study != study or not group:
                 continue

@@ -64,8 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Print the comparison and return 0; 1 when something is worse and ``--fail-on-worse`` is given."""
-    from rich.console import Console
-
+    from slimgate.cli.console import make_console
     from slimgate.gate.comparison import Outcome, compare_measurements
     from slimgate.measure import metric_for
     from slimgate.report.comparison import print_comparison
@@ -73,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
     for metric in args.metric:
         metric_for(metric)
-    console = Console(highlight=False)
+    console = make_console()
     first, second = (_find_run(name, args.history, console) for name in (args.run_a, args.run_b))
     compared: Sequence[Comparison] = compare_measurements(first.measurements, second.measurements)
     cases = (

@@ -138,6 +138,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from slimgate.compress import Workspace, apply_operations, parse_operation
+    from slimgate.data.fetch import find_model
     from slimgate.model import load_detector, save_checkpoint
     from slimgate.study.latency import latency_ratio
 
@@ -145,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_overwriting(args.out, force=args.force)
     console = Console(stderr=True, highlight=False)
     with console.status(f"loading {args.model.name}"):
-        before = load_detector(args.model, image_size=args.image_size)
+        before = load_detector(find_model(args.model), image_size=args.image_size)
     workspace = Workspace(
         run=args.run_folder or args.out.with_name(f"{args.out.name.removesuffix('.safetensors')}-run"),
         resume=args.resume,

@@ -87,8 +87,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Export and print what was proven; returns 0."""
+    from slimgate.data.fetch import find_model
+
     out = _output_path(args)
     _check_options(args, out)
+    args.model = find_model(args.model)
     with tempfile.TemporaryDirectory(prefix="slimgate-export-") as folder:
         artifact = _export(args, out, Path(folder))
     _summarise(artifact)
@@ -98,12 +101,14 @@ def run(args: argparse.Namespace) -> int:
 def _output_path(args: argparse.Namespace) -> Path:
     if args.out is not None:
         return Path(args.out)
-    parts = [args.model.stem]
+    # A published model lies in a cache: what is made of it goes to the current folder.
+    model = Path(str(args.model).removeprefix("fetch:"))
+    parts = [model.stem]
     if args.precision != "fp32":
         parts.append(args.precision)
     if args.precision == "int8" and args.format == "onnx":
         parts.append(args.target or "x86")
-    return Path(args.model.with_name(f"{'-'.join(parts)}.{args.format}"))
+    return Path(model.with_name(f"{'-'.join(parts)}.{args.format}"))
 
 
 def _check_options(args: argparse.Namespace, out: Path) -> None:

@@ -99,8 +99,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do one of the jobs and return 0; 1 when a drift for the worse was found."""
-    from rich.console import Console
-
+    from slimgate.cli.console import make_console
     from slimgate.gate.history import History
     from slimgate.study.spec import history_folder
 
@@ -113,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
             expected="the folder of a history",
             action="name one with --history, or unset the variable",
         )
-    history, console = History(folder), Console(highlight=False)
+    history, console = History(folder), make_console()
     if args.add:
         return add_runs(args.add, history, console)
     if args.merge:

@@ -65,8 +65,9 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from slimgate.artifact import inspect_file
+    from slimgate.data.fetch import find_model
 
-    inspection = inspect_file(args.file, multiple=_read_multiple(args.multiple))
+    inspection = inspect_file(find_model(args.file), multiple=_read_multiple(args.multiple))
     if args.json:
         sys.stdout.write(json.dumps(inspection.to_json(), indent=1) + "\n")
     elif args.text:

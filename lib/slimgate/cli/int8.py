@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from slimgate.flow import Artifact
 
 
+_OBSERVER = "minmax"
+
+
 def add_int8_options(parser: argparse.ArgumentParser) -> None:
     """Add what only ``--precision int8`` reads."""
     options = parser.add_argument_group("INT8")
@@ -32,8 +35,7 @@ def add_int8_options(parser: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--observer",
         choices=("minmax", "percentile", "mse", "entropy"),
-        default="minmax",
-        help="how ranges are taken from calibration images (default: %(default)s)",
+        help=f"how ranges are taken from calibration images (default: {_OBSERVER})",
     )
     options.add_argument(
         "--sensitivity",
@@ -82,6 +84,7 @@ def check_int8_options(args: argparse.Namespace) -> None:
     given = [
         option
         for option, value in (
+            ("--observer", args.observer),
             ("--sensitivity", args.sensitivity),
             ("--score-groups", args.score_groups),
             ("--budget", args.budget is not None),
@@ -91,6 +94,7 @@ def check_int8_options(args: argparse.Namespace) -> None:
         if value
     ]
     if args.precision != "int8":
+        _refuse_images_that_nobody_reads(args)
         if given:
             raise UsageError(
                 given[0],
@@ -124,6 +128,26 @@ def check_int8_options(args: argparse.Namespace) -> None:
         )
 
 
+def _refuse_images_that_nobody_reads(args: argparse.Namespace) -> None:
+    """Refuse images of FP32, which looks at none, and images that FP16 is to keep apart from none."""
+    from slimgate.errors import UsageError
+
+    if args.calib is not None and args.precision == "fp32":
+        raise UsageError(
+            "--calib",
+            found="the precision is fp32",
+            expected="--precision int8, which is calibrated, or fp16, which looks for values that it cannot hold",
+            action="add the precision, or leave --calib out",
+        )
+    if args.evaluated is not None and args.calib is None:
+        raise UsageError(
+            "--evaluated",
+            found="stands without --calib",
+            expected="--calib DATA, whose images are kept apart from these",
+            action="add --calib DATA, or leave --evaluated out",
+        )
+
+
 def quantize(args: argparse.Namespace, fp32: Artifact, path: Path, *, target: str) -> Artifact:
     """Write the INT8 file of an FP32 one, and its plan where that was asked for.
 
@@ -141,7 +165,7 @@ def quantize(args: argparse.Namespace, fp32: Artifact, path: Path, *, target: st
     # Before hundreds of images are read.
     load_quantizable(fp32.path)
     settings = QuantizationSettings(
-        observer=args.observer,
+        observer=args.observer or _OBSERVER,
         budget=args.budget,
         sensitivity=args.sensitivity,
         score_groups=args.score_groups,

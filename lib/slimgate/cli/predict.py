@@ -11,6 +11,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimgate.cli.outputs import require_folder_place
+
 if TYPE_CHECKING:
     from slimgate.measure import Prediction
 
@@ -18,7 +20,7 @@ _EPILOG = """\
 examples:
   slimgate predict best.pt photo.jpg                   one line per image, then the mean
   slimgate predict best.onnx photos/ 'more/*.png'      folders and patterns
-  slimgate predict yolov5n.pt bus.jpg --imgsz 640 --conf .25 --iou .45 --out annotated
+  slimgate predict fetch:yolov5n.pt bus.jpg --imgsz 640 --conf .25 --iou .45 --out annotated
 
 Times are per image, without reading the file; the model is warmed up before the first image.
 """
@@ -83,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     protocol = Protocol(
         image_size=opened.image_size, conf=args.conf, iou=iou, max_det=max_det, multi_label=False
     )
-    args.out.mkdir(parents=True, exist_ok=True)
+    require_folder_place("--out", args.out)
     copies = name_copies(paths, args.out)
     console = Console(stderr=True)
     # A terminal shows lines above the bar; into a pipe they must go as they are.

@@ -62,13 +62,14 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from slimgate.compress import apply_operations
+    from slimgate.data.fetch import find_model
     from slimgate.flow import Step
     from slimgate.model import load_detector, save_checkpoint
     from slimgate.model.write_architecture import write_architecture
 
     settings = _settings(args)
     _check_outputs(args)
-    slim = load_detector(args.model)
+    slim = load_detector(find_model(args.model))
     # Built before anything is written: what cannot be inherited leaves no file behind.
     steps = [Step(operation="rederive", settings=settings)] if args.checkpoint is not None else []
     built = apply_operations(slim, steps)
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _settings(args: argparse.Namespace) -> dict[str, object]:
     """Return the operation's settings; match=none is no setting of it, but no weights."""
+    from slimgate.data.fetch import find_model
     from slimgate.errors import UsageError
 
     match = args.match or ("kept" if args.weights else "none")
@@ -108,7 +110,7 @@ def _settings(args: argparse.Namespace) -> dict[str, object]:
             expected="the pretrained detector that the channels are taken from",
             action="add --weights PRETRAINED, or leave --match out to start from random weights",
         )
-    inherited = {"weights": str(args.weights), "match": match} if args.weights is not None else {}
+    inherited = {"weights": str(find_model(args.weights)), "match": match} if args.weights is not None else {}
     return {**inherited, "seed": args.seed}
 
 

@@ -43,12 +43,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Write both reports, print the table, and return 0."""
-    from rich.console import Console
-
+    from slimgate.cli.console import make_console
     from slimgate.report import render_terminal, write_report
 
     page = write_report(args.run_dir)
-    console = Console(highlight=False)
+    console = make_console()
     render_terminal(args.run_dir, console)
     console.print(f"report: {page}", soft_wrap=True, markup=False)
     if args.into:

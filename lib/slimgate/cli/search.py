@@ -113,9 +113,11 @@ def run(args: argparse.Namespace) -> int:
     from slimgate.compress.candidates import FORMAT, pareto_front
     from slimgate.compress.search import run_search, search_space
     from slimgate.compress.train import refuse_anchors
+    from slimgate.data.fetch import find_model
     from slimgate.model import load_detector, save_checkpoint
 
     _check_numbers(args)
+    args.model = find_model(args.model)
     detector = load_detector(args.model)
     refuse_anchors(detector, "search")
     activations = [name.strip() for name in args.activations.split(",") if name.strip()]

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slimgate.errors import UnavailableError
+    from slimgate.study import Study
 
 _EPILOG = """\
 examples:
@@ -19,6 +26,9 @@ Every run is added to a history, a part or a red one marked as such: 'slimgate h
 
 A study that was stopped starts again where it was: finished artifacts are kept in the store
 (SLIMGATE_CACHE, else the user's cache folder) under the sha256 of everything that went in.
+
+Weights or images that are neither here nor to be fetched leave every case "not proven". A run in which nothing
+could be proven is red: it ends with exit code 1.
 
 Without floors in golden/, every verdict is INVALID and says what to do: look at the report, then
   slimgate accept RUN_DIR                     writes records, prints floors to paste into golden/floors/
@@ -69,14 +79,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the study; 0 when every verdict is green, 1 when one is red."""
-    from rich.console import Console
-
+    from slimgate.cli.console import make_console
+    from slimgate.errors import UnavailableError
     from slimgate.study import load_study
     from slimgate.study.select import select_cases
     from slimgate.study.spec import golden_folder, history_folder
 
     study = load_study(args.study)
-    console = Console(highlight=False)
+    console = make_console()
     if args.list:
         for case in select_cases(study.cases, args.expression):
             console.print(str(case), soft_wrap=True, markup=False)
@@ -87,15 +97,19 @@ def run(args: argparse.Namespace) -> int:
     from slimgate.report import render_terminal
     from slimgate.study import run_study
 
-    console.print(f"[bold]{study.title}[/bold]  ({len(select_cases(study.cases, args.expression))} cases)")
-    with _bars(console) as progress:
-        finished = run_study(
-            study,
-            out,
-            golden=args.golden or golden_folder(study),
-            expression=args.expression,
-            progress=progress,
-        )
+    cases = len(select_cases(study.cases, args.expression))
+    console.print(f"[bold]{study.title}[/bold]  ({cases} cases)")
+    try:
+        with _bars(console) as progress:
+            finished = run_study(
+                study,
+                out,
+                golden=args.golden or golden_folder(study),
+                expression=args.expression,
+                progress=progress,
+            )
+    except UnavailableError as error:
+        return _say_not_proven(study, cases, error)
     render_terminal(finished.directory, console)
     console.print(f"report: {finished.report}", soft_wrap=True, markup=False)
     history = None if args.no_history else history_folder(study, args.history)
@@ -103,6 +117,15 @@ def run(args: argparse.Namespace) -> int:
         add_to_history(finished.directory, history)
         console.print(f"history: {history}", soft_wrap=True, markup=False)
     return 1 if finished.judgement.is_red(strict_floors=args.strict_floors) else 0
+
+
+def _say_not_proven(study: Study, cases: int, error: UnavailableError) -> int:
+    """Say that no case could run, and why; 1, since a night in which nothing ran is red."""
+    sys.stderr.write(
+        f"slimgate: nothing was judged: {cases} of {cases} cases of '{study.id}' are not proven\n"
+        f"{textwrap.indent(str(error), '  ')}\n"
+    )
+    return 1
 
 
 def add_to_history(run_dir: Path, folder: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 examples:
-  slimgate train --run runs/codes --init yolov5n.pt --init-sha256 4f180cf2... --epochs 12
+  slimgate train --run runs/codes --init fetch:yolov5n.pt --epochs 12
   slimgate train --run runs/codes --resume
   slimgate train --run runs/more --model runs/codes/best.safetensors --epochs 6
   slimgate train --run runs/scratch --model slim.safetensors --scratch --data data.yaml --epochs 50
@@ -106,8 +106,16 @@ def run(args: argparse.Namespace) -> int:
     """Train, print one line per epoch, write the checkpoint."""
     from slimgate.compress.train import train_detector
     from slimgate.compress.training_data import read_training_data
+    from slimgate.errors import UsageError
     from slimgate.model import save_checkpoint
 
+    if args.scratch and args.model is None:
+        raise UsageError(
+            "--scratch",
+            found="no --model beside it",
+            expected="--model FILE, whose architecture is trained from random weights",
+            action="add --model FILE, or leave --scratch out: --architecture starts from random weights anyway",
+        )
     if args.resume:
         detector, settings, stage, (source, count, val_count) = _from_run(args.run_folder)
     else:
@@ -151,6 +159,7 @@ def _start(args: argparse.Namespace, class_names: tuple[str, ...]) -> tuple[Dete
 
     from slimgate.compress.start import check_init, fresh_detector, inherit_tensors
     from slimgate.compress.train import Stage
+    from slimgate.data.fetch import find_model
     from slimgate.model import architecture_from_name, load_detector
 
     if args.model is None:
@@ -162,6 +171,7 @@ def _start(args: argparse.Namespace, class_names: tuple[str, ...]) -> tuple[Dete
             seed=args.seed,
         )
     else:
+        args.model = find_model(args.model)
         detector = load_detector(args.model, image_size=args.image_size)
         if args.scratch:
             fresh = fresh_detector(
@@ -176,6 +186,7 @@ def _start(args: argparse.Namespace, class_names: tuple[str, ...]) -> tuple[Dete
         "init_sha256": None if args.model is None or args.scratch else _sha256(args.model)
     }
     if args.init is not None:
+        args.init = find_model(args.init)
         check_init(args.init, args.init_sha256)
         detector, taken = inherit_tensors(detector, load_detector(args.init))
         total = len(detector.module.state_dict())

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimgate.cli.outputs import require_file_place
+
 if TYPE_CHECKING:
     from slimgate.data import Dataset
     from slimgate.detect import Protocol
@@ -18,7 +20,7 @@ _EPILOG = """\
 examples:
   slimgate val best.pt --data data.yaml                   a YOLO dataset (its val images)
   slimgate val best.onnx --data annotations.json          COCO annotations, images beside them or in images/
-  slimgate val yolov5n.pt --data coco128 --imgsz 320      fetched; or put it where SLIMGATE_DATA points
+  slimgate val fetch:yolov5n.pt --data coco128 --imgsz 320   both fetched, or found where SLIMGATE_DATA points
   slimgate val best.onnx --data codes:val --runtime openvino --json val.json
 
 The 12 lines follow COCO: every class of every candidate above .001, at most 300 detections per image.
@@ -83,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.json is not None:
         # Before minutes of evaluation, not after: an unwritable place is told at once.
-        args.json.parent.mkdir(parents=True, exist_ok=True)
+        require_file_place("--json", args.json, example="val.json")
     opened = open_model(args.model, runtime=args.runtime, image_size=args.imgsz)
     baked = opened.runner.nms
     iou = args.iou if args.iou is not None else baked.iou if baked else 0.6

@@ -168,6 +168,11 @@ def read_ratio(subject: str, value: Json) -> float:
     )
 
 
+def _name_of(subject: str) -> str:
+    """Return the setting's name out of ``operation setting``."""
+    return subject.rpartition(" ")[2]
+
+
 def read_number(low: float, high: float) -> Callable[[str, Json], float]:
     """Return a reader of numbers from ``low`` to ``high`` that raises UsageError for any other value."""
 
@@ -179,9 +184,9 @@ def read_number(low: float, high: float) -> Callable[[str, Json], float]:
         if not low <= number <= high:
             raise UsageError(
                 f"{subject} '{value}'",
-                found=f"not a number from {low:g} to {high:g}",
+                found="not a number" if math.isnan(number) else "too small" if number < low else "too large",
                 expected=f"a number from {low:g} to {high:g}",
-                action="write one",
+                action=f"write {_name_of(subject)}={low if math.isnan(number) else min(max(number, low), high):g}",
             )
         return number
 
@@ -193,19 +198,16 @@ def read_count(low: int, high: int = 1_000_000_000) -> Callable[[str, Json], int
 
     def read(subject: str, value: Json) -> int:
         text = str(value).strip()
-        if (
-            isinstance(value, bool)
-            or not text.isascii()
-            or not text.isdigit()
-            or not low <= int(text) <= high
-        ):
+        whole = not isinstance(value, bool) and text.isascii() and text.isdigit()
+        number = int(text) if whole else low
+        if not whole or not low <= number <= high:
             raise UsageError(
                 f"{subject} '{value}'",
-                found=f"not a whole number from {low:,} to {high:,}",
+                found="not a whole number" if not whole else "too small" if number < low else "too large",
                 expected=f"a whole number from {low:,} to {high:,}",
-                action="write one",
+                action=f"write {_name_of(subject)}={min(max(number, low), high)}",
             )
-        return int(text)
+        return number
 
     return read
 
@@ -221,7 +223,7 @@ def read_text(subject: str, value: Json) -> str:
             f"{subject} '{value}'",
             found="no text",
             expected="a name or a path",
-            action="write one, or leave the setting out",
+            action=f"write {_name_of(subject)}=..., or leave the setting out",
         )
     return value.strip()
 

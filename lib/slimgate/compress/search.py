@@ -80,7 +80,7 @@ def search_space(
             "budget",
             found=f"{budget:g}",
             expected="a share of the FLOPs, above 0 and up to 1",
-            action="write flops=0.3",
+            action="name a share such as 0.3",
         )
     parts = set(channel_parts(detector, trace_channels(detector.module, subject=detector.name)).values())
     return Space(

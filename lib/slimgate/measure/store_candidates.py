@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from slimgate.data import batch_from_images, fetch, read_image
+from slimgate.data.fetch import coco128_images
 from slimgate.detect import Candidates, candidates_from_prediction
 from slimgate.measure.nms_time import STEPS_PER_PIXEL
 
@@ -26,7 +27,7 @@ def main() -> None:
 
     from slimgate.model import load_detector
 
-    images = fetch("coco128") / "images"
+    images = coco128_images(fetch("coco128"))
     stored: dict[str, Any] = {}
     for name, files, conf, multi_label in (
         ("few", (_STREET,), 0.25, False),

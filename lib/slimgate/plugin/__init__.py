@@ -39,8 +39,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require",
         action="append",
         default=[],
-        choices=("gpu", "timing"),
-        help="fail what would be skipped: 'gpu' (no GPU here), 'timing' (no latency floors for this device)",
+        choices=("gpu", "timing", "data"),
+        help="fail what would be skipped: 'gpu' (no GPU here), 'timing' (no latency floors for this device), 'data' "
+        "(weights or images that cannot be fetched; the other two fail these as well)",
     )
     group.addoption(
         "--strict-floors",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from slimgate.errors import SlimgateError
+from slimgate.errors import SlimgateError, UnavailableError
 from slimgate.plugin.history import add_to_history
 from slimgate.plugin.marks import is_meant, is_of_gate
 from slimgate.plugin.minimum import note_execution
@@ -58,6 +58,8 @@ def study_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         directory = Path(given) if given else _run_once(request.session, tmp_path_factory)
         run = load_run(directory)
         _check_study(run, chosen_study(config))
+    except UnavailableError as error:
+        leave_out(str(error), config)
     except SlimgateError as error:
         pytest.fail(str(error), pytrace=False)
     config.stash[_STUDY_SECONDS] = time.monotonic() - began
@@ -65,6 +67,20 @@ def study_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     if is_under_xdist(config):
         config.workeroutput["slimgate_run"] = str(directory)  # type: ignore[attr-defined]
     return run
+
+
+def leave_out(reason: str, config: pytest.Config) -> NoReturn:
+    """Skip a test whose inputs cannot be had on this machine; ``--require`` makes it a failure.
+
+    Args:
+        reason: why; an error's message as it is.
+        config: of the session.
+    """
+    said = "; ".join(line.strip() for line in reason.splitlines())
+    required = config.getoption("--require")
+    if required:
+        pytest.fail(f"--require {required[0]}: {said}", pytrace=False)
+    pytest.skip(f"not proven: {said}")
 
 
 @pytest.fixture
@@ -187,9 +203,12 @@ def _run_once(session: pytest.Session, factory: pytest.TempPathFactory) -> Path:
     directory = Path(given) if given else base / f"study-{study.id}"
     done = base / f"study-{study.id}.done"
     failure = base / f"study-{study.id}.failed"
+    unavailable = base / f"study-{study.id}.unavailable"
     with FileLock(base / f"study-{study.id}.lock"):
         if failure.exists():
             pytest.fail(failure.read_text(encoding="utf-8"), pytrace=False)
+        if unavailable.exists():
+            leave_out(unavailable.read_text(encoding="utf-8"), session.config)
         if not done.exists():
             try:
                 run_study(
@@ -201,6 +220,9 @@ def _run_once(session: pytest.Session, factory: pytest.TempPathFactory) -> Path:
                 )
                 done.touch()
                 add_to_history(directory, study, session.config)
+            except UnavailableError as error:
+                unavailable.write_text(str(error), encoding="utf-8")
+                raise
             except SlimgateError as error:
                 failure.write_text(str(error), encoding="utf-8")
                 raise

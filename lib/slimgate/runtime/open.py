@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slimgate.artifact.load import artifact_from_file
+from slimgate.data.fetch import find_model
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Artifact, Detector
 from slimgate.runtime.base import Runner
@@ -43,7 +44,7 @@ def open_model(
     """Return a MODEL of any kind, loaded into a runtime.
 
     Args:
-        path: a slimgate checkpoint, a YOLOv5 or ultralytics ``.pt``, an ``.onnx`` or an ``.engine``.
+        path: a slimgate checkpoint, a YOLOv5 or ultralytics ``.pt``, an ``.onnx``, an ``.engine`` or ``fetch:NAME``.
         runtime: name in ``RUNTIMES``; None: torch for checkpoints, onnxruntime for ONNX, an engine's own kind.
         image_size: for checkpoints, the side to run at; for files of one fixed size, what is asked for.
         batch: the only batch size that will be run, or 0 for any.
@@ -54,9 +55,9 @@ def open_model(
         UsageError: unknown runtime, or one that does not run this kind of file.
         UnavailableError: the runtime is not usable on this machine.
     """
-    path = Path(path)
     if runtime is not None:
         get_runtime(runtime)  # before anything is loaded
+    path = find_model(path)
     source = _load(path, image_size)
     name = runtime or _default_runtime(source)
     chosen = get_runtime(name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from slimgate.errors import InputError
 from slimgate.flow import Artifact, Detector, Json, Precision, Variant
 from slimgate.study.latency import latency_ratio
+from slimgate.study.operations import steps_from_texts
 from slimgate.study.spec import DEVICE, ENGINE_RUNTIMES, Study, VariantSpec, engine_kind
 from slimgate.study.store import Store, hash_json
 
@@ -69,9 +70,9 @@ class Builder:
     def variant(self, spec: VariantSpec) -> Variant:
         """Return the variant with its operations applied."""
         if spec.name not in self._variants:
-            from slimgate.compress import Workspace, apply_operations, parse_operation
+            from slimgate.compress import Workspace, apply_operations
 
-            steps = [parse_operation(text) for text in spec.operations]
+            steps = steps_from_texts(spec.operations, self.study.path.parent)
             workspace = Workspace(run=self._run_folder(spec), resume=True, latency=latency_ratio)
             detector = self.base(spec)
             if steps:
@@ -122,9 +123,9 @@ class Builder:
             "operations": list(spec.operations),
         }
         if spec.operations:
-            from slimgate.compress import OPERATIONS, parse_operation
+            from slimgate.compress import OPERATIONS
 
-            steps = [parse_operation(text) for text in spec.operations]
+            steps = steps_from_texts(spec.operations, self.study.path.parent)
             inputs["outside"] = [OPERATIONS[step.operation].fingerprints(step.settings) for step in steps]
         return inputs
 

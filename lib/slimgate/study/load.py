@@ -12,6 +12,7 @@ from slimgate.flow import Precision
 from slimgate.gate.formats import find_other_format
 from slimgate.gate.tomlfile import read_toml
 from slimgate.measure.metrics import metric_for
+from slimgate.study.protocol import protocol_from_toml
 from slimgate.study.reader import TomlReader
 from slimgate.study.spec import BUILT_IN, Study, VariantSpec, studies_folder
 from slimgate.study.variant import variant_from_toml
@@ -37,12 +38,11 @@ def load_study(source: str | Path = BUILT_IN) -> Study:
             expected=f"a study TOML file, or a built-in study: {', '.join(known) or 'none is installed here'}",
             action="name an existing file; fixtures/studies/codes.toml is a model to copy",
         )
-    value = read_toml(path, shown=str(path), expected="a study file").value
-    return _study_from_toml(value, path.resolve())
+    file = read_toml(path, shown=str(path), expected="a study file")
+    return _study_from_toml(file.value, TomlReader(path.resolve(), file))
 
 
-def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
-    reader = TomlReader(path)
+def _study_from_toml(value: Mapping[str, Any], reader: TomlReader) -> Study:
     strange = find_other_format(
         value.get("format"),
         STUDY_FORMAT,
@@ -56,7 +56,6 @@ def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
     data = reader.table(value, "data")
     measure = reader.table(value, "measure", optional=True)
     gate = reader.table(value, "gate", optional=True)
-    protocol = reader.table(value, "protocol", optional=True)
     variants = tuple(
         variant_from_toml(item, reader, index) for index, item in enumerate(reader.tables(value, "variant"))
     )
@@ -86,9 +85,9 @@ def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
             "put an FP32 variant without weights, operations and NMS of its own first",
         )
     return Study(
-        id=reader.text(value, "id"),
+        id=reader.name(value, "id"),
         title=reader.text(value, "title"),
-        path=path,
+        path=reader.path,
         weights=reader.text(detector, "weights", "detector."),
         image_size=reader.whole(detector, "image_size", "detector.", default=None, least=32),
         evaluation=reader.text(data, "evaluation", "data."),
@@ -98,7 +97,7 @@ def _study_from_toml(value: Mapping[str, Any], path: Path) -> Study:
         calibration_images=reader.whole(data, "calibration_images", "data.", default=512, least=1) or 512,
         labelled=reader.text(data, "labelled", "data.") if "labelled" in data else "",
         labelled_images=reader.whole(data, "labelled_images", "data.", default=256, least=1) or 256,
-        protocol=dict(protocol),
+        protocol=protocol_from_toml(value, reader),
         threads=reader.whole(measure, "threads", "measure.", default=2, least=1) or 2,
         rounds=reader.whole(measure, "rounds", "measure.", default=41, least=9) or 41,
         rounds_batch32=reader.whole(measure, "rounds_batch32", "measure.", default=9, least=9) or 9,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from slimgate.errors import InputError, nearest_name
+from slimgate.flow import Case
+from slimgate.gate.tomlfile import TomlFile
+from slimgate.study.locate import locate
 
 _KEYS: dict[str, tuple[str, ...]] = {
     "study": (
@@ -55,14 +59,15 @@ _KEYS: dict[str, tuple[str, ...]] = {
 
 
 class TomlReader:
-    """Reads values out of one TOML file, and names the key in every complaint."""
+    """Reads values out of one TOML file, and names line and key in every complaint."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: TomlFile) -> None:
         self.path = path
+        self.file = file
 
     def error(self, key: str, found: str, expected: str, action: str) -> InputError:
         """Return the error about a key of the file."""
-        return InputError(f"{self.path}: {key}", found=found, expected=expected, action=action)
+        return InputError(f"{locate(self.file, key)}: {key}", found=found, expected=expected, action=action)
 
     def check_keys(self, table: str, value: Mapping[str, Any], where: str = "") -> None:
         """Refuse keys that a table does not have; the nearest known one is named."""
@@ -109,6 +114,24 @@ class TomlReader:
         inner = value.get(key)
         if not isinstance(inner, str) or not inner:
             raise self.error(f"{where}{key}", f"is {inner!r}", "a text", f'write {key} = "..."')
+        return inner
+
+    def name(self, value: Mapping[str, Any], key: str, where: str = "") -> str:
+        """Return a text that can be a part of a case id, and so of file names."""
+        inner = self.text(value, key, where)
+        try:
+            Case.parse(f"{inner}/{inner}@{inner}")
+            fits = inner.strip(".") != ""
+        except ValueError:
+            fits = False
+        if not fits:
+            better = re.sub(r"[^\w.+-]+", "-", inner).strip(".-") or "mine"
+            raise self.error(
+                f"{where}{key}",
+                f"is {inner!r}",
+                "letters, digits and . _ + -: it is a part of case ids and of file names",
+                f'write {key} = "{better}"',
+            )
         return inner
 
     def flag(self, value: Mapping[str, Any], key: str, where: str = "") -> bool:

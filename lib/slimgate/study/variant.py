@@ -8,6 +8,7 @@ from typing import Any
 
 from slimgate.errors import UsageError, name_offenders
 from slimgate.flow import Precision
+from slimgate.study.operations import check_operations
 from slimgate.study.reader import TomlReader
 from slimgate.study.spec import BF16_RUNTIMES, DEVICE, VariantSpec
 
@@ -51,6 +52,7 @@ def variant_from_toml(item: Mapping[str, Any], reader: TomlReader, index: int) -
             "a list of runtime names",
             "name at least one, such as onnxruntime",
         )
+    _refuse_unknown_runtimes(runtimes, reader, where)
     _refuse_strange_arithmetic(Precision(precision), runtimes, reader, where)
     batches = item.get("batches", [1])
     if not isinstance(batches, list) or not all(type(batch) is int and batch > 0 for batch in batches):
@@ -78,9 +80,9 @@ def variant_from_toml(item: Mapping[str, Any], reader: TomlReader, index: int) -
             "leave these runtimes out, or write nms = false",
         )
     return VariantSpec(
-        name=reader.text(item, "name", where),
+        name=reader.name(item, "name", where),
         weights=reader.text(item, "weights", where) if "weights" in item else "",
-        operations=reader.texts(item, "operations", where, default=()),
+        operations=_operations_from_toml(item, reader, where),
         precision=Precision(precision),
         runtimes=tuple(runtimes),
         batches=tuple(batches),
@@ -93,10 +95,42 @@ def variant_from_toml(item: Mapping[str, Any], reader: TomlReader, index: int) -
     )
 
 
+def _operations_from_toml(item: Mapping[str, Any], reader: TomlReader, where: str) -> tuple[str, ...]:
+    texts = reader.texts(item, "operations", where, default=())
+    check_operations(texts, reader, where)
+    return texts
+
+
+def _refuse_unknown_runtimes(runtimes: Sequence[str], reader: TomlReader, where: str) -> None:
+    from slimgate.runtime import get_runtime
+
+    for name in runtimes:
+        try:
+            get_runtime(name)
+        except UsageError as error:
+            raise reader.error(
+                f"{where}runtimes", f"'{name}' is an {error.found}", error.expected, "correct the runtime"
+            ) from None
+
+
 def _refuse_strange_arithmetic(
     precision: Precision, runtimes: Sequence[str], reader: TomlReader, where: str
 ) -> None:
-    """Refuse a row that would run in another precision than it is called by: bfloat16 is the runtime's choice."""
+    """Refuse a row that would run in another precision than it is called by.
+
+    Bfloat16 is the runtime's choice, and a checkpoint runs in float32 whatever a row is called.
+    """
+    from slimgate.runtime import RUNTIMES
+
+    files = {name for name, runtime in RUNTIMES.items() if {"onnx", "engine"} & set(runtime.formats)}
+    without = [name for name in runtimes if precision is not Precision.FP32 and name not in files]
+    if without:
+        raise reader.error(
+            f"{where}runtimes",
+            f"{name_offenders(without)} runs the checkpoint in float32, and the precision is {precision.value}",
+            "runtimes of exported files, such as onnxruntime",
+            "leave that runtime out, or put it into an FP32 variant",
+        )
     if precision is Precision.BF16:
         others = [name for name in runtimes if name not in BF16_RUNTIMES]
         if others:

@@ -54,6 +54,19 @@ def test_other_class_names_than_the_output_has_rows(model, tmp_path):
     assert "expected: (n, 6, candidates)" in text
 
 
+def test_an_export_of_yolov5s_own(model, tmp_path):
+    _drop(model, "slimgate")
+    _set(model, "names", "{0: 'a', 1: 'b', 2: 'c'}")
+    shape = model.graph.output[0].type.tensor_type.shape
+    for size, value in zip(shape.dim, (1, 25200, 8), strict=True):
+        size.Clear()
+        size.dim_value = value
+    text = _refusal(model, tmp_path)
+    assert "an output of shape (1, 25200, 8): an export of YOLOv5's own, with a column for objectness" in text
+    assert "expected: (n, 7, candidates)" in text
+    assert "what to do: pass the .pt that it was made from to 'slimgate export'" in text
+
+
 def test_no_class_names(model, tmp_path):
     _drop(model, "slimgate", "names")
     assert "no class names in the file's metadata" in _refusal(model, tmp_path)

@@ -62,7 +62,7 @@ def test_half_is_stored_as_such(odd: Path, tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--multiple", "0", "-o", "x"], "align multiple '0': not a whole number from 1 to 1,024"),
+        (["--multiple", "0", "-o", "x"], "align multiple '0': too small"),
         (["--multiple", "8,seed=1", "-o", "x"], "setting of align 'seed': unknown setting of align"),
         (["-o", "."], "--out .: a directory"),
         (["-o", "taken"], "taken.json exists already"),

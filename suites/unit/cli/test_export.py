@@ -356,3 +356,23 @@ def test_inspect_of_a_missing_file(tmp_path, capsys):
     code, _, error = _run(capsys, "inspect", tmp_path / "gone.onnx")
     assert code == 2
     assert "No such file or directory" in error
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "found"),
+    [
+        (["--calib", "codes:calib"], "--calib", "the precision is fp32"),
+        (["--evaluated", "codes:val"], "--evaluated", "stands without --calib"),
+        (["--observer", "minmax"], "--observer", "the precision is fp32"),
+        (["--precision", "fp16", "--evaluated", "codes:val"], "--evaluated", "stands without --calib"),
+        (["--precision", "fp16", "--observer", "mse"], "--observer", "the precision is fp16"),
+    ],
+)
+def test_an_option_that_the_precision_does_not_read_is_refused(
+    checkpoint, tmp_path, capsys, given, option, found
+):
+    code, _, shown = _run(capsys, "export", checkpoint, *given, "-o", tmp_path / "x.onnx")
+    assert code == 2
+    assert shown.startswith(f"slimgate: {option}: {found}\n  expected: --")
+    assert f"or leave {option} out" in shown
+    assert list(tmp_path.iterdir()) == []

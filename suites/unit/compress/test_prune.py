@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from pathlib import Path
 
 import pytest
@@ -140,11 +139,8 @@ def test_weights_that_have_no_magnitude_are_named(tiny_detector: Detector, value
         _pruned(tiny_detector, "prune:0.1")
 
 
-def test_the_official_checkpoint_prunes_as_yolov5_prunes_it() -> None:
-    folder = os.environ.get("SLIMGATE_DATA", "")
-    if not folder or not Path(folder, "yolov5n.pt").is_file():
-        pytest.skip("not proven: yolov5n.pt is not in the directory that SLIMGATE_DATA names")
-    detector = load_detector(Path(folder, "yolov5n.pt"))
+def test_the_official_checkpoint_prunes_as_yolov5_prunes_it(official_yolov5n: Path) -> None:
+    detector = load_detector(official_yolov5n)
     found = prunable_weights(_pruned(detector, "prune:0.3,scope=layer").module)
     for name, weight in prunable_weights(detector.module).items():
         mask = oracle.L1Unstructured(0.3).compute_mask(weight, torch.ones_like(weight))

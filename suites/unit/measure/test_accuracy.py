@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from fixtures.coco_oracle import evaluate_with_pycocotools as oracle
 from fixtures.datasets import noisy_detections, peculiar_dataset
 
 NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
-GIVEN = os.environ.get("SLIMGATE_DATA", "")
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -30,9 +27,7 @@ def test_twelve_numbers_and_lines_equal_pycocotools_to_the_last_bit(seed: int) -
     assert result.lines() == lines
 
 
-@pytest.mark.skipif(
-    not (Path(GIVEN) / "coco128").exists() or not GIVEN, reason="SLIMGATE_DATA does not hold coco128"
-)
+@pytest.mark.usefixtures("coco128_folder")
 def test_twelve_numbers_on_coco128_with_its_crowds_equal_pycocotools() -> None:
     dataset = load_dataset("coco128")
     detections = noisy_detections(dataset, 1)

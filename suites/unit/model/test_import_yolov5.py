@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,17 +189,8 @@ def test_a_yaml_cannot_name_a_function(tmp_path: Path, half_network: Callable[[s
         load_detector(yolov5.save_checkpoint(model, tmp_path / "best.pt"))
 
 
-@pytest.fixture(scope="module")
-def official() -> Path:
-    folder = os.environ.get("SLIMGATE_DATA", "")
-    file = Path(folder, "yolov5n.pt")
-    if not folder or not file.is_file():
-        pytest.skip("not proven: yolov5n.pt is not in the directory that SLIMGATE_DATA names")
-    return file
-
-
-def test_the_official_checkpoint_finds_what_upstream_finds(official: Path) -> None:
-    detector = load_detector(official)
+def test_the_official_checkpoint_finds_what_upstream_finds(official_yolov5n: Path) -> None:
+    detector = load_detector(official_yolov5n)
     image = cv2.imread(str(ASSETS / "bus.jpg"))[:, :, ::-1]
     # 810x1080 in upstream's rectangular letterbox of 640: no padding is left over.
     image = cv2.resize(image, (480, 640), interpolation=cv2.INTER_LINEAR)
@@ -219,8 +209,8 @@ def test_the_official_checkpoint_finds_what_upstream_finds(official: Path) -> No
     assert found == [("person", 0.87), ("person", 0.77), ("person", 0.76), ("person", 0.48), ("bus", 0.44)]
 
 
-def test_the_official_checkpoint_is_rebuilt_on_the_layers_of_the_u_model(official: Path) -> None:
-    detector = load_detector(official)
+def test_the_official_checkpoint_is_rebuilt_on_the_layers_of_the_u_model(official_yolov5n: Path) -> None:
+    detector = load_detector(official_yolov5n)
     assert len(detector.class_names) == 80
     assert detector.class_names[5] == "bus"
     assert len(detector.module.state_dict()) == 349

@@ -14,9 +14,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
-import platformdirs
 from filelock import FileLock
 
+from slimgate.data.cache import cache_folder
 from slimgate.data.codes.annotations import Box, coco_document, yolo_lines
 from slimgate.data.codes.splits import CLASS_NAMES, Split, digest_of, render_index, split_named, stored_digest
 from slimgate.errors import InputError, UsageError
@@ -78,8 +78,7 @@ def materialise_split(
 
 def cache_root() -> Path:
     """Return where generated data is kept: ``SLIMGATE_CACHE``, or the user's cache directory."""
-    named = os.environ.get("SLIMGATE_CACHE")
-    return Path(named) if named else Path(platformdirs.user_cache_dir("slimgate"))
+    return cache_folder()
 
 
 def is_intact(folder: Path, split: Split, count: int) -> bool:
@@ -160,7 +159,7 @@ def _write(
                 f"codes split '{split.name}'",
                 found=f"pictures with digest {total[:12]}",
                 expected=f"{expected[:12]}, which data/codes/digests.json records",
-                action="install the versions of opencv-python-headless and zint-bindings that slimgate pins",
+                action="install the versions of numpy, opencv-python-headless and zint-bindings that slimgate asks for",
             )
         document = json.dumps(coco_document(labels, CLASS_NAMES)).encode("ascii")
         (draft / "instances.json").write_bytes(document)

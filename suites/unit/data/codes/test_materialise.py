@@ -65,6 +65,7 @@ def test_pictures_that_differ_from_the_record_are_refused(tmp_path, monkeypatch)
         materialise_split("val", tmp_path, count=2)
     assert "codes split 'val': pictures with digest " in str(caught.value)
     assert "expected: 000000000000, which data/codes/digests.json records" in str(caught.value)
+    assert "install the versions of numpy, opencv-python-headless and zint-bindings" in str(caught.value)
     assert [entry for entry in (tmp_path / "codes").iterdir() if entry.is_dir()] == []
 
 

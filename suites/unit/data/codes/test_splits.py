@@ -8,7 +8,8 @@ from importlib import resources
 
 import numpy as np
 import pytest
-from slimgate.data.codes import CLASS_NAMES, SPLITS
+from slimgate.data import load_dataset
+from slimgate.data.codes import CLASS_NAMES, SPLITS, materialise_split
 from slimgate.data.codes.annotations import Box, coco_document, yolo_lines
 from slimgate.data.codes.materialise import draw_one
 from slimgate.data.codes.splits import digest_of, render_index, split_named, stored_digest
@@ -95,3 +96,19 @@ def test_yolo_lines_and_coco_agree_on_a_hand_computed_box():
 
 def test_digest_is_the_hash_over_the_hex_digests():
     assert digest_of(["ab", "cd"]) == hashlib.sha256(b"abcd").hexdigest()
+
+
+@pytest.mark.slow
+def test_the_whole_hard_split_has_its_digest_and_its_hard_barcodes(tmp_path):
+    """Draws all 400 pictures: the digest on record is of the whole, and tests of every day draw only twelve."""
+    split = split_named("test")
+    dataset = load_dataset(materialise_split("test", tmp_path) / "instances.json")
+    manifest = json.loads(next((tmp_path / "codes").glob("test-*/manifest.json")).read_text())
+    assert digest_of(manifest["images"]) == manifest["digest"] == stored_digest(split, split.count)
+    assert len(dataset) == 400
+    barcode = dataset.class_names.index("barcode")
+    boxes = np.concatenate([sample.boxes[sample.classes == barcode] for sample in dataset.samples])
+    sides = np.sort(boxes[:, 2:] - boxes[:, :2], axis=1)
+    # docs/datasets.md: long or thin is a box at least four times as long as wide, small a short side under 20 pixels.
+    hard = (sides[:, 1] >= 4 * sides[:, 0]) | (sides[:, 0] < 20)
+    assert hard.sum() >= 300
