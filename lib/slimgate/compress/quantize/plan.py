@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from slimgate.errors import InputError
 from slimgate.flow import Json
 
-FORMAT = "slimgate-quantization-plan/1"
+_KIND = "slimgate-quantization-plan/"
+FORMAT = f"{_KIND}2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class QuantizationPlan:
     Attributes:
         ranges: lowest and highest value of each float tensor in the quantised part of the graph, by ONNX name.
         float_nodes: ONNX node name to the reason it stays in float.
+        source_sha256: of the weights that were calibrated (``slimgate.compress.quantize.source.fingerprint_source``).
         calibration_sha256: of the calibration list.
         calibration_count: how many images were seen.
         observer: how ranges were taken, a key of ``slimgate.compress.quantize.OBSERVERS``.
@@ -32,6 +34,7 @@ class QuantizationPlan:
 
     ranges: Mapping[str, tuple[float, float]]
     float_nodes: Mapping[str, str]
+    source_sha256: str
     calibration_sha256: str
     calibration_count: int
     observer: str
@@ -53,6 +56,7 @@ class QuantizationPlan:
             "ranges": {name: list(self.ranges[name]) for name in sorted(self.ranges)},
             "magnitudes": {name: self.magnitudes[name] for name in sorted(self.magnitudes)},
             "float_nodes": dict(self.float_nodes),
+            "source_sha256": self.source_sha256,
             "calibration_sha256": self.calibration_sha256,
             "calibration_count": self.calibration_count,
             "observer": self.observer,
@@ -67,11 +71,11 @@ class QuantizationPlan:
             InputError: it is something else.
         """
         try:
-            if value["format"] != FORMAT:
-                raise ValueError(f"format '{value['format']}'")
+            _check_format(value["format"])
             return cls(
                 ranges={name: (float(low), float(high)) for name, (low, high) in value["ranges"].items()},
                 float_nodes={str(name): str(why) for name, why in value["float_nodes"].items()},
+                source_sha256=str(value["source_sha256"]),
                 calibration_sha256=str(value["calibration_sha256"]),
                 calibration_count=int(value["calibration_count"]),
                 observer=str(value["observer"]),
@@ -85,3 +89,16 @@ class QuantizationPlan:
                 expected=f"JSON of format '{FORMAT}'",
                 action="calibrate again",
             ) from error
+
+
+def _check_format(found: Json) -> None:
+    if found == FORMAT:
+        return
+    if found == f"{_KIND}1":
+        raise InputError(
+            "quantization plan",
+            found=f"format '{found}', which does not say what weights it was made from",
+            expected=f"format '{FORMAT}'",
+            action="calibrate again: whether its ranges belong to the file cannot be told",
+        )
+    raise ValueError(f"format '{found}'")
