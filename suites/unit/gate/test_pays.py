@@ -98,3 +98,12 @@ def test_half_precision_that_is_not_smaller_says_so():
 
 def test_the_verdict_is_one_of_its_suite():
     assert [kind_of(judge_claim(one).metric) for one in (FASTER, SMALLER)] == ["latency", "size"]
+
+
+def test_int8_beside_fp16_has_a_verdict_and_a_cause_of_its_own():
+    claim = dataclasses.replace(FASTER, what="int8_fp16", ratio=1.2, interval=(1.15, 1.25))
+    verdict = judge_claim(claim)
+    assert (verdict.metric, verdict.status) == ("pays/int8_fp16_b1", Status.FAIL)
+    assert (
+        "int8_fp16 is not faster: FP16 is nearly as accurate as FP32, so INT8 that is not" in verdict.message
+    )
