@@ -30,6 +30,7 @@ class QuantizationPlan:
             simply the farther end of its range: what a coarser grid is worth cutting at is another value.
         sensitivity: what INT8 costs per group of layers, where that was measured
             (``slimgate.compress.quantize.Sensitivity.to_json``).
+        seconds: what calibration took; it says nothing of what was decided, so plans that differ in it are equal.
     """
 
     ranges: Mapping[str, tuple[float, float]]
@@ -40,6 +41,7 @@ class QuantizationPlan:
     observer: str
     magnitudes: Mapping[str, float] = field(default_factory=dict)
     sensitivity: Mapping[str, Json] = field(default_factory=dict)
+    seconds: float = field(default=0.0, compare=False)
 
     def keep_float(self, nodes: Mapping[str, str]) -> QuantizationPlan:
         """Return the plan with further nodes left in float, each with its reason."""
@@ -61,6 +63,7 @@ class QuantizationPlan:
             "calibration_count": self.calibration_count,
             "observer": self.observer,
             "sensitivity": dict(self.sensitivity),
+            "seconds": self.seconds,
         }
 
     @classmethod
@@ -81,6 +84,7 @@ class QuantizationPlan:
                 observer=str(value["observer"]),
                 magnitudes={name: float(end) for name, end in value.get("magnitudes", {}).items()},
                 sensitivity=dict(value.get("sensitivity", {})),
+                seconds=float(value.get("seconds", 0.0)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
