@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from slimgate.artifact import export_onnx
+from slimgate.artifact.placement import TARGETS
 from slimgate.compress import OPERATIONS, apply_operations, parse_operation
 from slimgate.compress.apply import check_order
 from slimgate.compress.semi_structured import two_of_four_mask
 from slimgate.errors import UsageError
-from slimgate.flow import Detector, Step
+from slimgate.flow import Artifact, Detector, Precision, Step
 from slimgate.model import (
     architecture_from_file,
     build_module,
@@ -36,6 +36,7 @@ from slimgate.model import (
 from slimgate.model.channels import trace_channels
 from slimgate.model.write_architecture import write_architecture
 
+from fixtures.exported import check_fp16, check_int8, predict
 from fixtures.specs import NetworkSpec, build_from_spec, specs
 
 torch.set_num_threads(1)
@@ -49,8 +50,8 @@ def predictions(module: torch.nn.Module) -> torch.Tensor:
         return copy.deepcopy(module).double()(IMAGES.double())
 
 
-def check_export(detector: Detector, folder: Path) -> None:
-    """Check that the file computes what the network does, with as many parameters."""
+def check_export(detector: Detector, folder: Path) -> Artifact:
+    """Return the file, which computes what the network does, with as many parameters."""
     artifact = export_onnx(detector, folder / "drawn.onnx")
     assert artifact.lineage == detector.lineage
     graph = onnx.load(artifact.path).graph
@@ -66,21 +67,29 @@ def check_export(detector: Detector, folder: Path) -> None:
         for parameter in layer.parameters()
     )
     assert shapes == expected
-    session = onnxruntime.InferenceSession(str(artifact.path), providers=["CPUExecutionProvider"])
-    (found,) = session.run(["predictions"], {"images": IMAGES.numpy()})
+    found = predict(artifact, IMAGES.numpy())
     np.testing.assert_allclose(found, predictions(detector.module).numpy(), rtol=1e-3, atol=1e-2)
+    return artifact
 
 
 class Compression(RuleBasedStateMachine):
     """Applies operations in legal orders only, and asks after each that the detector is whole."""
 
-    @initialize(spec=specs())
-    def build(self, spec: NetworkSpec) -> None:
+    @initialize(
+        spec=specs(),
+        shipped_after=st.integers(1, 3),
+        built_for=st.sampled_from(sorted(TARGETS)),
+        observer=st.sampled_from(["minmax", "percentile"]),
+    )
+    def build(self, spec: NetworkSpec, shipped_after: int, built_for: str, observer: str) -> None:
+        # Drawn here and done by invariants: rules are drawn too rarely for every example to reach both precisions.
+        self.shipped_after, self.built_for, self.observer = shipped_after, built_for, observer
         self.folder = tempfile.TemporaryDirectory()
         self.detector = build_from_spec(spec)
         self.spec = spec
         self.pretrained = save_checkpoint(self.detector, Path(self.folder.name, "pretrained"))
-        self.exported = False
+        self.artifact: Artifact | None = None
+        self.made: set[Precision] = set()
         self.steps = 0
 
     def may(self, name: str) -> bool:
@@ -93,7 +102,14 @@ class Compression(RuleBasedStateMachine):
         self.detector = apply_operations(before, [Step(operation=name, settings=given)])
         assert hash_weights(before.module) == held, "the one given stays as it is"
         self.steps += 1
+        self.artifact = None
         return before
+
+    def exported(self) -> Artifact:
+        """Return the file of the detector as it is now; an export takes about a second."""
+        if self.artifact is None:
+            self.artifact = check_export(self.detector, Path(self.folder.name))
+        return self.artifact
 
     @precondition(lambda self: self.may("slim"))
     @rule(
@@ -111,6 +127,7 @@ class Compression(RuleBasedStateMachine):
             multiple=multiple,
             narrow="keep",
             dense_gammas="accept",
+            capped="accept",
             floor=0.01,
             head_floor=0.01,
         )
@@ -213,7 +230,7 @@ class Compression(RuleBasedStateMachine):
         built.load_state_dict(self.detector.module.state_dict())
         assert torch.equal(predictions(built), predictions(self.detector.module))
 
-    @precondition(lambda self: not self.exported and self.steps > 1)
+    @precondition(lambda self: self.artifact is None and Precision.FP32 not in self.made and self.steps > 1)
     @rule()
     def fuse_and_export(self) -> None:
         torch.testing.assert_close(
@@ -222,8 +239,26 @@ class Compression(RuleBasedStateMachine):
             rtol=1e-4,
             atol=1e-3,
         )
-        check_export(self.detector, Path(self.folder.name))
-        self.exported = True
+        self.exported()
+        self.made.add(Precision.FP32)
+
+    @precondition(lambda self: self.steps >= self.shipped_after and Precision.INT8 not in self.made)
+    @invariant()
+    def it_is_quantised_and_reloaded(self) -> None:
+        check_int8(
+            self.exported(),
+            IMAGES.numpy(),
+            Path(self.folder.name, "int8.onnx"),
+            target=self.built_for,
+            observer=self.observer,
+        )
+        self.made.add(Precision.INT8)
+
+    @precondition(lambda self: self.steps >= self.shipped_after and Precision.FP16 not in self.made)
+    @invariant()
+    def it_is_halved_and_reloaded(self) -> None:
+        check_fp16(self.exported(), IMAGES.numpy(), Path(self.folder.name, "fp16.onnx"))
+        self.made.add(Precision.FP16)
 
     @rule(name=st.sampled_from(sorted(OPERATIONS)))
     def an_illegal_successor_is_refused_by_name(self, name: str) -> None:
@@ -267,7 +302,7 @@ TestCompression.settings = settings(
 @_few
 @given(specs(), st.floats(0, 1), st.sampled_from([1, 4, 8]))
 def test_what_is_exported_is_as_small_and_the_same(spec: NetworkSpec, ratio: float, multiple: int) -> None:
-    step = parse_operation(f"slim:{ratio},importance=l2,narrow=keep,multiple={multiple}")
+    step = parse_operation(f"slim:{ratio},importance=l2,narrow=keep,capped=accept,multiple={multiple}")
     slim = apply_operations(build_from_spec(spec), [step])
     with tempfile.TemporaryDirectory() as folder:
         check_export(slim, Path(folder))

@@ -36,6 +36,7 @@ SETTINGS = st.fixed_dictionaries(
         "seed": st.integers(0, 9),
         "narrow": st.just("keep"),
         "dense_gammas": st.just("accept"),
+        "capped": st.just("accept"),
     }
 )
 
@@ -50,6 +51,7 @@ PLAIN = {
     "seed": 0,
     "narrow": "keep",
     "dense_gammas": "accept",
+    "capped": "accept",
 }
 
 

@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
+import onnx
 import pytest
-from slimgate.artifact import write_qdq
+from onnx import numpy_helper
+from slimgate.artifact import artifact_from_file, write_qdq
 from slimgate.artifact.graph import Graph, load_onnx
 from slimgate.data import calibration_list, load_dataset
 from slimgate.errors import InputError
@@ -41,8 +44,6 @@ def _drop_activation_pairs(bench: Bench, path: Path, count: int | None) -> None:
 
     The smallest ones come first: those whose share of the arithmetic is easiest to overlook.
     """
-    import onnx
-
     model = load_onnx(bench.int8.path)
     graph = Graph(model)
     quantized = [node for node in graph.convolutions() if node.input[0].endswith("/dequantized")]
@@ -108,9 +109,17 @@ def test_calibration_on_evaluated_images_under_other_names(
 
 @pytest.mark.fault("a plan of other weights")
 def test_a_plan_of_other_weights(bench: Bench, tmp_path: Path, caught: Caught) -> None:
-    """Stale calibration: the network changed, the ranges did not come along."""
-    ranges = {f"{name}/before": ends for name, ends in bench.plan.ranges.items()}
+    """Stale calibration: the network was trained on, and nothing about it has another name."""
+    model = load_onnx(bench.fp32.path)
+    (weight,) = (
+        one for one in model.graph.initializer if one.name == Graph(model).convolutions()[5].input[1]
+    )
+    trained = numpy_helper.to_array(weight) * np.float32(1.02)
+    weight.CopyFrom(numpy_helper.from_array(trained, weight.name))
+    onnx.save(model, str(tmp_path / "trained.onnx"))
     with pytest.raises(InputError) as raised:
-        write_qdq(bench.fp32, replace(bench.plan, ranges=ranges), tmp_path / "stale.onnx", target="x86")
+        write_qdq(
+            artifact_from_file(tmp_path / "trained.onnx"), bench.plan, tmp_path / "stale.onnx", target="x86"
+        )
     caught.error(raised.value)
     assert not (tmp_path / "stale.onnx").exists()

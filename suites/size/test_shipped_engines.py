@@ -1,10 +1,13 @@
 """Every shipped slim detector as an engine in every precision: really built, held against bands that people set.
 
-The built-in study builds those of the unslimmed detector. Building needs no GPU; running does, and is not claimed.
+What is shipped is what lies in ``fixtures/weights``. Detectors of one architecture differ in nothing that an engine's
+size or shares depend on, so one of them is built. The built-in study builds those of the unslimmed detector. Building
+needs no GPU; running does, and is not claimed.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,17 +16,34 @@ from slimgate.artifact.trt import load_trt, why_not_installed
 from slimgate.flow import Artifact, Case
 from slimgate.gate import load_floors
 from slimgate.gate.floors import runtime_major
+from slimgate.model import checkpoint_paths
+from slimgate.study import load_study
 
-from fixtures.shipped import ShippedFiles
+from fixtures.shipped import WEIGHTS, ShippedFiles
 
 RTX = "tensorrt-rtx"
 STUDY = "codes-engines"
 GOLDEN = Path(__file__).parents[2] / "golden" / "engines"
-ENGINES = [
-    (variant, precision)
-    for variant in ("slim50", "slim30", "slim18")
-    for precision in ("fp32", "fp16", "int8")
-]
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+def shipped_architectures() -> list[list[str]]:
+    """Return the names of all shipped detectors, those of one architecture together."""
+    groups: dict[str, list[str]] = {}
+    for weights in sorted(WEIGHTS.glob("*.safetensors")):
+        card = json.loads(checkpoint_paths(weights)[1].read_text())
+        known = {key: card[key] for key in ("family", "architecture", "image_size", "class_names")}
+        groups.setdefault(json.dumps(known, sort_keys=True), []).append(weights.stem.removeprefix("codes-"))
+    return sorted(sorted(names) for names in groups.values())
+
+
+def is_unslimmed(names: list[str]) -> bool:
+    return any(name.startswith("yolov5n") for name in names)
+
+
+# Of several with one architecture, the last by name: slim18, which nas was derived from, and not nas.
+BUILT = [names[-1] for names in shipped_architectures() if not is_unslimmed(names)]
+ENGINES = [(variant, precision) for variant in BUILT for precision in PRECISIONS]
 
 
 def case_of(variant: str, precision: str) -> Case:
@@ -56,6 +76,35 @@ def test_an_engine_is_within_its_bands(
 def test_every_band_is_of_an_engine_that_is_built() -> None:
     floors = load_floors(GOLDEN, STUDY, device="any").floors
     assert {floor.case for floor in floors} == {case_of(*engine) for engine in ENGINES}
+
+
+def test_every_shipped_detector_is_built_or_shares_its_widths_with_one_that_is() -> None:
+    groups = shipped_architectures()
+    assert sorted(name for names in groups for name in names) == sorted(
+        path.stem.removeprefix("codes-") for path in WEIGHTS.glob("*.safetensors")
+    )
+    for names in groups:
+        cards = [json.loads((WEIGHTS / f"codes-{name}.json").read_text()) for name in names]
+        assert all(
+            card["architecture"].get("widths") == cards[0]["architecture"].get("widths") for card in cards
+        )
+        if is_unslimmed(names):
+            assert not cards[0]["architecture"].get("widths")
+        else:
+            assert set(names) & set(BUILT), f"no engine of {names}"
+    assert ["nas", "nas-f1", "slim18"] in groups
+
+
+def test_the_built_in_study_builds_the_unslimmed_detector() -> None:
+    study = load_study("codes")
+    (names,) = [names for names in shipped_architectures() if is_unslimmed(names)]
+    assert Path(study.weights).stem.removeprefix("codes-") in names
+    built = {
+        spec.precision.value
+        for spec in study.variants
+        if RTX in spec.runtimes and not spec.weights and not spec.operations
+    }
+    assert built == set(PRECISIONS)
 
 
 def measure(engine: Artifact) -> dict[str, float]:

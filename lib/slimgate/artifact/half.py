@@ -17,7 +17,7 @@ from slimgate.artifact.semi_structured import require_semi_structured
 from slimgate.artifact.simplify import copy_proto, drop_unused_initializers
 from slimgate.artifact.write import replace_file
 from slimgate.errors import InputError
-from slimgate.flow import Artifact, Json, Precision, Step
+from slimgate.flow import Artifact, Precision, Step
 
 LARGEST = float(np.finfo(np.float16).max)
 
@@ -39,8 +39,9 @@ def convert_fp16(source: Artifact, path: Path, *, maxima: Mapping[str, float] | 
     Args:
         source: the FP32 ONNX artifact.
         path: the ``.onnx`` file; replaced as a whole or not at all.
-        maxima: largest absolute value seen of each tensor (``slimgate.compress.quantize.observe_maxima``); None
-            looks at constants alone.
+        maxima: largest absolute value seen of each tensor (``slimgate.compress.quantize.observe_maxima``), and the
+            largest of them goes into ``facts["largest_activation"]`` of what is returned; None: constants alone are
+            looked at.
 
     Raises:
         InputError: the source is not FP32, the 2:4 pattern of its lineage is lost, or the file cannot be written.
@@ -65,12 +66,7 @@ def convert_fp16(source: Artifact, path: Path, *, maxima: Mapping[str, float] | 
         and (_overflows(graph, node) or not large.isdisjoint([*node.input, *node.output]))
     ]
     _Converter(model, graph, decode | set(overflowing)).convert()
-    notes: dict[str, Json] = {"float32_for_range": overflowing}
-    if maxima is not None:
-        # Box decode computes in float32 whatever its numbers are.
-        half = [name for node in graph.nodes if node.name not in decode for name in node.output]
-        notes["largest_activation"] = max((maxima.get(name, 0.0) for name in half), default=0.0)
-    step = Step(operation="fp16", settings={}, notes=notes)
+    step = Step(operation="fp16", settings={}, notes={"float32_for_range": overflowing})
     require_semi_structured(path, Graph(model), card.lineage)
     facts = {"input_type": "float32", "output_type": "float32"}
     set_card(
@@ -78,7 +74,14 @@ def convert_fp16(source: Artifact, path: Path, *, maxima: Mapping[str, float] | 
     )
     with replace_file(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
-    return artifact_from_file(path, build_s=time.perf_counter() - started)
+    artifact = artifact_from_file(path, build_s=time.perf_counter() - started)
+    if maxima is None:
+        return artifact
+    # Evidence, not part of what is shipped: where nothing overflows, the file is the same whether anybody looked.
+    # Box decode computes in float32 whatever its numbers are.
+    half = [name for node in graph.nodes if node.name not in decode for name in node.output]
+    largest = max((maxima.get(name, 0.0) for name in half), default=0.0)
+    return dataclasses.replace(artifact, facts={**artifact.facts, "largest_activation": largest})
 
 
 def _overflows(graph: Graph, node: Any) -> bool:

@@ -29,7 +29,7 @@ from slimgate.compress.quantize.scheme import (
     quantize_weight,
     widen_for_bias,
 )
-from slimgate.compress.quantize.source import check_not_quantized
+from slimgate.compress.quantize.source import check_not_quantized, fingerprint_source
 from slimgate.errors import InputError, name_offenders, unknown_name
 from slimgate.flow import Artifact, Json, Precision, Step
 
@@ -132,6 +132,14 @@ def _check_plan(path: Path, model: Any, plan: QuantizationPlan) -> None:
             found=f"the plan's float nodes are not in it: {name_offenders(missing)}",
             expected="the file that was calibrated",
             action="calibrate this file",
+        )
+    own = fingerprint_source(model)
+    if own != plan.source_sha256:
+        raise InputError(
+            str(path),
+            found=f"other weights (sha256 {own[:12]}) than the plan was made from ({plan.source_sha256[:12]})",
+            expected="the file that was calibrated, or the same weights exported again",
+            action="calibrate this file: ranges of other weights do not fit it",
         )
 
 

@@ -37,7 +37,7 @@ operations (applied in the order given, each recorded in the new checkpoint's li
                                      [,favour=4:0.5/16:2/head:1.5] times a factor by stride, or for the head
                                      [,multiple=8][,floor=0.125][,head_floor=0.25] widths are rounded up to the
                                      multiple, and layers keep at least their floor.
-                                     [,dense_gammas=refuse|accept][,narrow=refuse|keep][,seed=0]
+                                     [,dense_gammas=refuse|accept][,narrow=refuse|keep][,capped=refuse|accept][,seed=0]
   align:MULTIPLE                     pad widths up to a multiple with channels of exact zeros: equal outputs
   rederive:WEIGHTS[,match=kept|first][,seed=0]
                                      the same (slim) architecture with new weights: inherited from the pretrained
@@ -209,6 +209,7 @@ def summarise(before: Detector, after: Detector, written: Path) -> None:
     from rich.table import Table
 
     from slimgate.artifact import compressed_bytes
+    from slimgate.compress.reached import tell_reached
     from slimgate.model import count_flops, count_parameters
 
     table = Table(title=f"{before.name} → {written.name}")
@@ -223,6 +224,9 @@ def summarise(before: Detector, after: Detector, written: Path) -> None:
     table.add_row("file after zlib, MB", "", f"{compressed_bytes(written) / 1e6:.2f}")
     console = Console(highlight=False)
     console.print(table)
+    for step in after.lineage[len(before.lineage) :]:
+        if told := tell_reached(step):
+            console.print(told, soft_wrap=True, markup=False)
     lineage = ", ".join(step.operation for step in after.lineage)
     console.print(f"weights sha256 {after.weights_sha256[:12]}…, lineage: {lineage}")
     console.print(f"wrote {written} and {written.with_suffix('.json').name}", soft_wrap=True, markup=False)

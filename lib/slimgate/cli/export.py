@@ -228,6 +228,9 @@ def _summarise(artifact: Artifact) -> None:
     fused = artifact.facts.get("ort_int8_conv_share")
     if fused is not None:
         table.add_row("of them INT8 kernels", f"{fused:.1%} in onnxruntime")
+    largest = artifact.facts.get("largest_activation")
+    if largest is not None:
+        table.add_row("largest activation", f"{largest:.4g} of 65504, on the calibration images")
     if "nms" in artifact.facts:
         table.add_row(
             "NMS inside", ", ".join(f"{key} {value:g}" for key, value in artifact.facts["nms"].items())

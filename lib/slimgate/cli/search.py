@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate.cli.progress import show_step
+from slimgate.cli.search_clock import add_clock_options, calibration_of, check_clock, name_clock, open_clock
 
 if TYPE_CHECKING:
     from slimgate.compress.candidates import Candidate
     from slimgate.data import Dataset
     from slimgate.flow import Detector
-
-COSTS = ("flops", "latency")
 
 _EPILOG = """\
 Each candidate is MODEL after drop-levels, shallow, slim by Taylor importance per FLOP and swap-activation, trained for
@@ -26,6 +24,10 @@ the validation nor the test split is looked at. What is searched is where channe
 levels, and the activation. Score and cost of every candidate are in OUT/search.json, those on the Pareto front have
 their checkpoints in OUT, and a study shows the front in its report with [search] file = "OUT/search.json".
 
+With --budget-of latency each candidate is slimmed until it is as fast as it is to be, measured in pairs against MODEL;
+one that is too slow all the same is not trained. With --precision int8 candidates are timed in INT8 against MODEL in
+FP32: that is where an activation swap pays.
+
 OUT/journal.log is Optuna's journal: the same command in another process, or on another machine with the same folder
 and another --seed, shares the search; run again, it goes on. A winner is worth a real training.
 
@@ -33,6 +35,8 @@ examples:
   slimgate search codes.safetensors --budget 0.3 --trials 30 --out search
   slimgate search codes.safetensors --budget 0.3 --trials 30 --out search --seed 1     # beside it
   slimgate search codes.safetensors --budget 0.3 --cost latency --runtime openvino --out search-openvino
+  slimgate search codes.safetensors --budget 0.2 --budget-of latency --cost latency --precision int8 \\
+      --runtime openvino --activations silu,relu --out search-int8
   slimgate compress search/candidate-12.safetensors --op finetune:30,teacher=codes.safetensors -o codes-found
 """
 
@@ -52,13 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         help="slimgate checkpoint (.safetensors) to slim; the teacher too",
     )
-    parser.add_argument(
-        "--budget",
-        type=float,
-        default=0.5,
-        metavar="SHARE",
-        help="largest share of MODEL's FLOPs (default: %(default)s)",
-    )
+    add_clock_options(parser)
     parser.add_argument(
         "--trials", type=int, default=20, metavar="N", help="candidates in all (default: %(default)s)"
     )
@@ -70,14 +68,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default="",
         metavar="NAMES",
         help="such as silu,relu: searched too (default: MODEL's own)",
-    )
-    parser.add_argument(
-        "--cost", choices=COSTS, default="flops", help="what is to be small (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--runtime",
-        default="onnxruntime",
-        help="that --cost latency is measured on (default: %(default)s)",
     )
     parser.add_argument(
         "--data", default="codes", help="codes, or a YOLO data.yaml with train and val (default: %(default)s)"
@@ -111,17 +101,19 @@ def run(args: argparse.Namespace) -> int:
     """Search, write the results and print the front; returns 0."""
     from slimgate.compress import OPERATIONS, Workspace
     from slimgate.compress.candidates import FORMAT, pareto_front
-    from slimgate.compress.search import run_search, search_space
+    from slimgate.compress.search import run_search
+    from slimgate.compress.search_space import search_space
     from slimgate.compress.train import refuse_anchors
     from slimgate.data.fetch import find_model
     from slimgate.model import load_detector, save_checkpoint
 
     _check_numbers(args)
     args.model = find_model(args.model)
+    check_clock(args)
     detector = load_detector(args.model)
     refuse_anchors(detector, "search")
     activations = [name.strip() for name in args.activations.split(",") if name.strip()]
-    space = search_space(detector, budget=args.budget, activations=activations)
+    space = search_space(detector, budget=args.budget, budget_of=args.budget_of, activations=activations)
     pictures, held_out = _pictures(args.data, args.images, args.score_images)
     _check_classes(detector, held_out)
     settings = {
@@ -131,13 +123,15 @@ def run(args: argparse.Namespace) -> int:
         "score_images": len(held_out),
         "images": args.images,
         "epochs": args.epochs,
-        "cost": args.cost if args.cost == "flops" else f"latency on {args.runtime}",
+        "cost": "flops" if args.cost == "flops" else name_clock(args),
+        **({"budget_of": name_clock(args)} if args.budget_of == "latency" else {}),
+        **({"calibration_sha256": calibration_of(pictures).sha256} if args.precision == "int8" else {}),
     }
     training = [
         f"finetune:{args.epochs},teacher={args.model},data={args.data},images={args.images},"
         f"val_images={min(16, args.images)},plain_epochs=0,average=0.99"
     ]
-    with _cost(args, detector) as cost:
+    with open_clock(args, detector, pictures) as (cost, latency):
         args.out.mkdir(parents=True, exist_ok=True)
         candidates = run_search(
             detector,
@@ -150,8 +144,10 @@ def run(args: argparse.Namespace) -> int:
             score=lambda made: _score(made, held_out),
             cost=cost,
             settings=settings,
-            slim_settings=f"data={args.data},images={args.images}",
+            slim_settings=f"data={args.data},images={args.images}"
+            + (f",runtime={args.runtime}" if args.budget_of == "latency" else ""),
             seed=args.seed,
+            latency=latency if args.budget_of == "latency" else None,
             keep=lambda number, made: _keep(save_checkpoint, made, _checkpoint(args.out, number)),
             progress=_show,
         )
@@ -219,19 +215,6 @@ def _score(detector: Detector, pictures: Dataset) -> float:
         with opened.runner as runner:
             evaluation = evaluate_runner(runner, pictures, Protocol(image_size=opened.image_size), batch=16)
     return float(evaluation.coco.numbers["AP"] or 0.0)
-
-
-@contextlib.contextmanager
-def _cost(args: argparse.Namespace, detector: Detector) -> Iterator[Callable[[Detector], float]]:
-    from slimgate.model import count_flops
-    from slimgate.study.latency import LatencyMeter
-
-    if args.cost == "flops":
-        whole = count_flops(detector)
-        yield lambda made: count_flops(made) / whole
-    else:
-        with LatencyMeter(detector, args.runtime) as meter:
-            yield meter.ratio
 
 
 def _keep(save: Callable[..., Any], made: Detector, path: Path) -> None:

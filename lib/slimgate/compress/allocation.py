@@ -58,14 +58,62 @@ def choose_channels(
     Raises:
         UsageError: a group would keep nothing and no floor says otherwise.
     """
-    groups = graph.free
-    total = sum(len(group.channels) for group in groups)
-    wanted = (
-        {group: len(group.channels) - math.floor(ratio * len(group.channels) + 1e-9) for group in groups}
-        if scope == "layer"
-        else _global_counts(groups, scores, math.floor(ratio * total + 1e-9))
+    return _keep(graph, scores, _wanted(graph.free, scores, ratio, scope), limits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldBack:
+    """What went by a ratio, and how many groups kept more than it asked of them.
+
+    Attributes:
+        removable: channels there are in groups that may be made narrower.
+        reached: channels that went.
+        floor: groups that keep more than was asked because of their floor.
+        multiple: further groups whose width was rounded up.
+        groups: how many groups may be made narrower.
+    """
+
+    removable: int
+    reached: int
+    floor: int
+    multiple: int
+    groups: int
+
+
+def held_back(
+    graph: ChannelGraph, scores: Mapping[int, float], ratio: float, *, scope: str, limits: Limits
+) -> HeldBack:
+    """Return what ``choose_channels`` with these arguments does not remove, and why."""
+    wanted = _wanted(graph.free, scores, ratio, scope)
+    widths = {group: _width(group, count, limits) for group, count in wanted.items()}
+    at_floor = {group for group, count in wanted.items() if count < limits.least(group)}
+    rounded = {group for group in wanted if widths[group] > max(wanted[group], limits.least(group))}
+    return HeldBack(
+        removable=sum(len(group.channels) for group in wanted),
+        reached=sum(len(group.channels) - width for group, width in widths.items()),
+        floor=len(at_floor),
+        multiple=len(rounded - at_floor),
+        groups=len(wanted),
     )
-    return _keep(graph, scores, wanted, limits)
+
+
+def refuse_unreachable(graph: ChannelGraph, ratio: float, limits: Limits) -> None:
+    """Refuse a ratio that floors and multiple do not allow, whatever the importances are.
+
+    Raises:
+        UsageError: more channels would have to go than may; the message says how many may.
+    """
+    total = sum(len(group.channels) for group in graph.free)
+    most = total - sum(_width(group, 0, limits) for group in graph.free)
+    if math.floor(ratio * total + 1e-9) > most:
+        share = math.floor(1e4 * most / total) / 1e4
+        raise UsageError(
+            f"ratio {ratio:g}",
+            found=f"floors and the multiple of {limits.multiple} let at most {share:g} of the channels go",
+            expected=f"a ratio of {share:g} or less",
+            action="lower the ratio, lower floor and head_floor, use a smaller multiple, or say capped=accept to take "
+            "off as much as they allow",
+        )
 
 
 def choose_by_target(
@@ -138,6 +186,23 @@ def refuse_narrow(groups: Sequence[ChannelGroup], multiple: int) -> None:
         )
 
 
+def _wanted(
+    groups: Sequence[ChannelGroup], scores: Mapping[int, float], ratio: float, scope: str
+) -> dict[ChannelGroup, int]:
+    """Return how many channels of each group a ratio leaves, before floors and rounding."""
+    if scope == "layer":
+        return {
+            group: len(group.channels) - math.floor(ratio * len(group.channels) + 1e-9) for group in groups
+        }
+    total = sum(len(group.channels) for group in groups)
+    return _global_counts(groups, scores, math.floor(ratio * total + 1e-9))
+
+
+def _width(group: ChannelGroup, count: int, limits: Limits) -> int:
+    """Return the width of a group of which so many channels would stay, after floors and rounding."""
+    return aligned_up(max(count, limits.least(group)), limits.multiple, len(group.channels))
+
+
 def _global_counts(
     groups: Sequence[ChannelGroup], scores: Mapping[int, float], removed: int
 ) -> dict[ChannelGroup, int]:
@@ -159,7 +224,7 @@ def _keep(
         )
     kept = {channel for group in graph.groups if group.fixed for channel in group.channels}
     for group, count in wanted.items():
-        width = aligned_up(max(count, limits.least(group)), limits.multiple, len(group.channels))
+        width = _width(group, count, limits)
         best = sorted(group.channels, key=lambda channel: (-scores[channel], channel))
         kept.update(best[:width])
     return frozenset(kept)

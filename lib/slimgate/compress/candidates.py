@@ -62,6 +62,7 @@ def is_search(value: Any) -> bool:
     return (
         isinstance(value.get("detector"), str)
         and isinstance(value.get("cost"), str)
+        and isinstance(value.get("budget_of", ""), str)
         and all(type(value.get(name)) is int for name in numbers)
         and isinstance(value.get("space"), Mapping)
         and isinstance(value["space"].get("budget"), float)

@@ -15,118 +15,19 @@ candidates that no other beats in both cost and accuracy.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from slimgate.compress.apply import apply_steps, parse_step
 from slimgate.compress.candidates import FORMAT, Candidate
-from slimgate.compress.favour import HEAD, channel_parts, text_from_factors
 from slimgate.compress.operation import Operation, Workspace
-from slimgate.errors import UsageError, unknown_name
+from slimgate.compress.search_space import Latency, Space, suggest_operations, within_latency
+from slimgate.errors import UsageError
 from slimgate.flow import Detector, Json
-from slimgate.model import count_flops, strides_of
-from slimgate.model.channels import trace_channels
+from slimgate.model import count_flops
 
 if TYPE_CHECKING:
     import optuna
-
-_LARGEST_FACTOR = 8.0
-_LEAST_SHARE = 0.25
-"""Candidates cost from this share of the budget to all of it, so that the front has a length."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Space:
-    """What candidates differ in.
-
-    Attributes:
-        parts: strides, and the head, whose share of the channels is searched.
-        levels: how many detection levels may go at most.
-        blocks: most blocks that a stage has; down to 1 is searched.
-        activations: to choose from; with one there is no choice.
-        budget: largest share of the detector's FLOPs, 0..1.
-    """
-
-    parts: tuple[str, ...]
-    levels: int
-    blocks: int
-    activations: tuple[str, ...]
-    budget: float
-
-
-def search_space(
-    detector: Detector, *, budget: float, activations: Sequence[str] = (), levels: int = 1
-) -> Space:
-    """Return what can be searched of a detector.
-
-    Args:
-        detector: the original.
-        budget: largest share of its FLOPs.
-        activations: to choose from; empty: it keeps its own.
-        levels: how many detection levels may go at most.
-
-    Raises:
-        UsageError: the budget is not a share, or an activation is not known.
-    """
-    known = ("silu", "relu", "hardswish")
-    for name in activations:
-        if name not in known:
-            raise unknown_name("activation", name, known)
-    if not 0 < budget <= 1:
-        raise UsageError(
-            "budget",
-            found=f"{budget:g}",
-            expected="a share of the FLOPs, above 0 and up to 1",
-            action="name a share such as 0.3",
-        )
-    parts = set(channel_parts(detector, trace_channels(detector.module, subject=detector.name)).values())
-    return Space(
-        parts=tuple(sorted(parts, key=lambda part: (part == HEAD, len(part), part))),
-        levels=min(levels, len(strides_of(detector.module)) - 1),
-        blocks=_most_blocks(detector),
-        activations=tuple(activations),
-        budget=budget,
-    )
-
-
-def suggest_operations(
-    trial: optuna.trial.BaseTrial, space: Space, detector: Detector, registry: Mapping[str, Operation]
-) -> list[str]:
-    """Return the operations of a candidate before its training.
-
-    Args:
-        trial: asked for every choice.
-        space: what may be chosen.
-        detector: the original.
-        registry: the operations by name.
-    """
-    texts = []
-    levels = trial.suggest_int("levels", 0, space.levels) if space.levels else 0
-    blocks = trial.suggest_int("blocks", 1, space.blocks) if space.blocks > 1 else 1
-    factors = {
-        part: trial.suggest_float(f"favour {part}", 1 / _LARGEST_FACTOR, _LARGEST_FACTOR, log=True)
-        for part in space.parts
-    }
-    share = trial.suggest_float("flops", space.budget * _LEAST_SHARE, space.budget, log=True)
-    activation = trial.suggest_categorical("activation", space.activations) if space.activations else None
-    if levels:
-        texts.append(f"drop-levels:{levels}")
-    if blocks < space.blocks:
-        texts.append(f"shallow:{blocks}")
-    reduced = apply_steps(detector, [parse_step(text, registry) for text in texts], registry, Workspace())
-    left = set(channel_parts(reduced, trace_channels(reduced.module)).values())
-    own_share = share * count_flops(detector) / count_flops(reduced)
-    if own_share < 1:
-        favour = text_from_factors({part: factor for part, factor in factors.items() if part in left})
-        texts.append(
-            f"slim:flops={own_share:.6g},importance=taylor,per=flops,floor=0.03,head_floor=0.06,favour={favour}"
-        )
-    if activation:
-        texts.append(f"swap-activation:{activation}")
-    return texts
 
 
 def run_search(
@@ -143,6 +44,7 @@ def run_search(
     settings: Mapping[str, Json],
     slim_settings: str = "",
     seed: int = 0,
+    latency: Latency | None = None,
     keep: Callable[[int, Detector], None] = lambda number, detector: None,
     progress: Callable[[Candidate], None] = lambda candidate: None,
 ) -> list[Candidate]:
@@ -161,6 +63,7 @@ def run_search(
         settings: what scores depend on; a journal of other settings is refused.
         slim_settings: further settings of ``slim``, such as ``data=DATA.yaml``.
         seed: of the sampler; processes that share a journal take different ones.
+        latency: measures a network's share of the original's latency; needed where that is the budget.
         keep: given the number and the network of each candidate that could be made.
         progress: told of every candidate that this process tried.
 
@@ -172,18 +75,23 @@ def run_search(
     def objective(trial: optuna.Trial) -> tuple[float, float]:
         import optuna
 
-        texts = suggest_operations(trial, space, detector, registry)
+        texts = suggest_operations(trial, space, detector, registry, latency)
         texts = [
             f"{text},{slim_settings}" if text.startswith("slim:") and slim_settings else text
             for text in texts
         ]
-        steps = [parse_step(text, registry) for text in (*texts, *training)]
-        trial.set_user_attr("operations", [*texts, *training])
         own = workspace.enter(trial.number, "candidate")
+        trial.set_user_attr("operations", [*texts, *training])
         try:
-            made = apply_steps(detector, steps, registry, own)
+            if latency is not None:
+                made, texts = within_latency(detector, texts, registry, space.budget, latency)
+                trial.set_user_attr("operations", [*texts, *training])
+                made = apply_steps(made, [parse_step(text, registry) for text in training], registry, own)
+            else:
+                steps = [parse_step(text, registry) for text in (*texts, *training)]
+                made = apply_steps(detector, steps, registry, own)
         except UsageError as error:
-            # Floors and multiples leave no network as small as this one was to be.
+            # Floors and multiples leave no network as small as this one was to be, or it is not as fast as it must be.
             trial.set_user_attr("reason", str(error).partition("\n")[0])
             raise optuna.TrialPruned from None
         trial.set_user_attr("flops", count_flops(made) / count_flops(detector))
@@ -208,7 +116,7 @@ def _open_study(journal: Path, space: Space, settings: Mapping[str, Json], seed:
         sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=10),
         load_if_exists=True,
     )
-    asked: dict[str, Any] = {"format": FORMAT, "space": _space_json(space), **settings}
+    asked: dict[str, Any] = {"format": FORMAT, "space": space.to_json(), **settings}
     found = study.user_attrs.get("asked")
     if found is None:
         study.set_user_attr("asked", asked)
@@ -250,18 +158,3 @@ def _candidate(trial: optuna.trial.FrozenTrial) -> Candidate:
         score=score,
         reason=trial.user_attrs.get("reason", "" if trial.values else trial.state.name.lower()),
     )
-
-
-def _space_json(space: Space) -> dict[str, Json]:
-    return {
-        "parts": list(space.parts),
-        "levels": space.levels,
-        "blocks": space.blocks,
-        "activations": list(space.activations),
-        "budget": space.budget,
-    }
-
-
-def _most_blocks(detector: Detector) -> int:
-    stages = [getattr(row, "m", None) for row in detector.module.model]  # type: ignore[union-attr]
-    return max((len(blocks) for blocks in stages if isinstance(blocks, nn.Sequential)), default=1)

@@ -9,7 +9,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from slimgate.compress.allocation import Limits, choose_by_target, choose_channels, refuse_narrow
+from slimgate.compress.allocation import (
+    Limits,
+    choose_by_target,
+    choose_channels,
+    held_back,
+    refuse_narrow,
+    refuse_unreachable,
+)
 from slimgate.compress.favour import favoured, read_favour
 from slimgate.compress.gammas import LEAST_SPARSE_SHARE, gamma_sparsity
 from slimgate.compress.importance import IMPORTANCES, channel_importance
@@ -23,6 +30,7 @@ from slimgate.compress.operation import (
     read_text,
     recorded,
 )
+from slimgate.compress.reached import reached_notes
 from slimgate.compress.slim_cost import latency_cost, macs_cost, parameter_cost
 from slimgate.compress.taylor import labelled_pictures, taylor_importance
 from slimgate.compress.training_data import CODES, fingerprint_data
@@ -91,11 +99,16 @@ def slim(detector: Detector, settings: Mapping[str, Json], workspace: Workspace)
         kept, ratio = _choose(graph, scores, settings, limits, macs, sizes)
     architecture, module = slice_detector(detector, graph, kept)
     everything = graph.all_channels()
+    held = held_back(graph, scores, ratio, scope=settings["scope"], limits=limits)
+    shares = {key: cost(kept) / cost(everything) for key, cost in (("flops", macs), ("parameters", sizes))}
+    shares["ratio"] = held.reached / max(held.removable, 1)
+    shares["latency"] = measured.get(str(sorted(kept)), 1.0)
     notes = {
         "ratio": ratio,
-        "channels": {"before": _free_count(graph, everything), "after": _free_count(graph, kept)},
-        "flops_share": macs(kept) / macs(everything),
-        "parameters_share": sizes(kept) / sizes(everything),
+        **reached_notes(named[0], settings[named[0]], shares[named[0]], held),
+        "channels": {"before": held.removable, "after": held.removable - held.reached},
+        "flops_share": shares["flops"],
+        "parameters_share": shares["parameters"],
         "widths": {name: width for name, width in graph.widths(kept).items() if name not in graph.exempt},
         "exempt": graph.exempt,
         "unaligned": _unaligned(graph, kept, limits.multiple),
@@ -117,7 +130,10 @@ def _choose(
     scope = settings["scope"]
     if settings["ratio"] is not None:
         ratio = settings["ratio"]
-        return choose_channels(graph, scores, ratio, scope=scope, limits=limits), ratio
+        kept = choose_channels(graph, scores, ratio, scope=scope, limits=limits)
+        if settings["capped"] == "refuse":
+            refuse_unreachable(graph, ratio, limits)
+        return kept, ratio
     key, cost = ("flops", macs) if settings["flops"] is not None else ("parameters", sizes)
     whole = cost(graph.all_channels())
     return choose_by_target(
@@ -170,10 +186,6 @@ def _head_layers(detector: Detector, graph: ChannelGraph) -> frozenset[str]:
     inside = {id(layer) for layer in head_of(detector.module).modules()}
     layers = dict(detector.module.named_modules())
     return frozenset(name for name in graph.layers if id(layers[name]) in inside)
-
-
-def _free_count(graph: ChannelGraph, kept: frozenset[int]) -> int:
-    return sum(channel in kept for group in graph.free for channel in group.channels)
 
 
 def _unaligned(graph: ChannelGraph, kept: frozenset[int], multiple: int) -> dict[str, int]:
@@ -247,6 +259,11 @@ OPERATION = Operation(
         "floor": Setting(read=read_ratio, default=0.125, meaning="smallest share that any layer keeps"),
         "head_floor": Setting(
             read=read_ratio, default=0.25, meaning="smallest share that a layer of the head keeps"
+        ),
+        "capped": Setting(
+            read=read_choice("refuse", "accept"),
+            default="refuse",
+            meaning="a ratio beyond what floors and multiple allow: refuse, or take off as much as they do",
         ),
         "dense_gammas": Setting(
             read=read_choice("refuse", "accept"),

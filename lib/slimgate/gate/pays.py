@@ -23,7 +23,7 @@ class Claim:
 
     Attributes:
         case: the variant that claims it.
-        what: ``int8``, ``bf16``, ``fp16``, ``slim`` or ``sparse``: what was done.
+        what: ``int8``, ``int8_fp16`` (INT8 beside FP16), ``bf16``, ``fp16``, ``slim`` or ``sparse``: what was done.
         gain: ``faster``, by a ratio of times, or ``smaller``, by one of bytes.
         against: the case it is held against.
         batch: of the times; 0 for bytes.
@@ -54,6 +54,8 @@ class Claim:
 _WHY = {
     "int8": "8-bit arithmetic that is not faster only costs accuracy: conversions between the layers eat what it "
     "saves, or the layers run in float",
+    "int8_fp16": "FP16 is nearly as accurate as FP32, so INT8 that is not faster than it has nothing to offer but a "
+    "smaller file",
     "bf16": "a CPU without bfloat16 arithmetic of its own emulates it, or the layers run in float32",
     "slim": "fewer channels that are not faster only cost accuracy: look at widths that are no multiple, and at "
     "what else the time goes to",

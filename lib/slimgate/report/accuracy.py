@@ -78,7 +78,8 @@ def totals_table(rows: Sequence[Row], name: str = FIRST_SET) -> Table | None:
         return None
     shift = Column(
         title="Score shift",
-        hint="mean score of matched detections minus that of FP32 on the same runtime; below: its interval",
+        hint="mean score of matched detections minus that of FP32 on the same runtime; below: its interval, and what "
+        "5 % and 95 % of the detections moved by less than",
     )
     average = [
         Column(title="mAP50-95", hint="COCO average precision, IoU .50 to .95"),
@@ -205,7 +206,10 @@ def list_thresholds(rows: Sequence[Row]) -> list[str]:
 def _shift_cell(row: Row) -> Cell:
     shift = row.record.get("score_shift", {})
     known = shift.get("difference", {}).get("metrics", {}).get("score_shift", {}).get("interval")
-    below = "" if known is None or None in known else show_change_interval(known)
+    interval = "" if known is None or None in known else show_change_interval(known)
+    low, high = (row.number("score_shift", "quantiles", level) for level in ("0.05", "0.95"))
+    spread = "" if low is None or high is None else f"5 % {show_change(low)}, 95 % {show_change(high)}"
+    below = "; ".join(text for text in (interval, spread) if text)
     return number_cell(row.number("score_shift", "mean"), show_change, below=below)
 
 

@@ -82,7 +82,12 @@ _CASE_SHAPE: dict[str, Any] = {
         }
     },
     "differences": _DIFFERENCES,
-    "score_shift": {"reference": _TEXT, "difference": _DIFFERENCE, _ANY: _ANYTHING},
+    "score_shift": {
+        "reference": _TEXT,
+        "quantiles": {_ANY: _NUMBER},
+        "difference": _DIFFERENCE,
+        _ANY: _ANYTHING,
+    },
     "training": _TEXT,
     "controls": {_ANY: _TEXT},
     "widths": {_ANY: [_NUMBER, _NUMBER]},

@@ -19,7 +19,8 @@ class Searched:
 
     Attributes:
         detector: that was searched from.
-        budget: largest share of its FLOPs.
+        budget: largest share of what it costs.
+        budget_of: what that is, in words.
         cost: what was to be small.
         tried: candidates that were scored.
         failed: candidates that could not be made.
@@ -31,6 +32,7 @@ class Searched:
 
     detector: str
     budget: float
+    budget_of: str
     cost: str
     tried: int
     failed: int
@@ -55,6 +57,7 @@ def read_searched(run: Mapping[str, Any]) -> Searched | None:
     return Searched(
         detector=search["detector"],
         budget=search["space"]["budget"],
+        budget_of=search.get("budget_of", "FLOPs"),
         cost=cost,
         tried=len(scored),
         failed=len(search["candidates"]) - len(scored),

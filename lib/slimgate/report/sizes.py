@@ -12,6 +12,8 @@ from slimgate.report.table import Cell, Column, Table, number_cell, text_cell
 PRECISIONS = ("int8", "fp16", "bf16", "fp32")
 """In the order that bars stack them."""
 
+_BUILD = "seconds when it was really built; later runs take it from the store"
+
 
 def sizes_table(rows: Sequence[Row]) -> Table | None:
     """Return one line per file: bytes, compressed bytes, parameters, and what precision it computes in."""
@@ -52,6 +54,7 @@ def sizes_table(rows: Sequence[Row]) -> Table | None:
                     show_count,
                     share=bar(row, "model", "nonzero_parameters"),
                 ),
+                number_cell(row.number("artifact", "build_s"), show_seconds),
                 _precision_cell(row.record.get("artifact", {}).get("shares", {})),
             ]
         )
@@ -67,6 +70,7 @@ def sizes_table(rows: Sequence[Row]) -> Table | None:
             ),
             Column(title="Parameters"),
             Column(title="Non-zero", hint="parameters that are not zero"),
+            Column(title="Build", hint=f"{_BUILD}; INT8: with its calibration"),
             Column(
                 title="Conv MACs by precision",
                 hint="share of the convolution multiply-accumulates: executed where the runtime tells, else as "
@@ -91,7 +95,7 @@ def engines_table(rows: Sequence[Row]) -> Table | None:
             Column(title="Compute capability", numeric=False),
             Column(title="File", hint="the engine on disk; in a small network kernels outweigh weights"),
             Column(title="Weight memory", hint="what the builder says the weights take"),
-            Column(title="Build", hint="seconds when it was really built; later runs take it from the store"),
+            Column(title="Build", hint=_BUILD),
             Column(title="Conv MACs by precision", numeric=False),
             Column(title="State", numeric=False),
         ],

@@ -29,6 +29,9 @@ TARGET_BY_RUNTIME: Mapping[str, str] = {
 }
 """Which form of INT8 graph each runtime is given."""
 
+_RUNS = ("onnxruntime", "onnxruntime-gpu")
+"""What a network is run in on calibration images."""
+
 
 def load_weights(source: str, image_size: int | None) -> Detector:
     """Return the detector of ``fetch:NAME`` or of a file.
@@ -53,12 +56,14 @@ class Builder:
         detector: the uncompressed detector.
         pictures: what INT8 is decided on, or None when no selected variant needs them.
         store: where artifacts are kept.
+        ranges: pictures that FP16 is looked at for overflow on, or None when constants alone are looked at.
     """
 
     study: Study
     detector: Detector
     pictures: Pictures | None
     store: Store
+    ranges: CalibrationList | None = None
     _variants: dict[str, Variant] = field(default_factory=dict)
     _bases: dict[str, Detector] = field(default_factory=dict)
 
@@ -162,7 +167,7 @@ class Builder:
         return self.store.artifact(self._inputs(spec, "checkpoint"), build)
 
     def _onnx(self, spec: VariantSpec, target: str) -> Artifact:
-        from slimgate.artifact import convert_fp16, export_onnx
+        from slimgate.artifact import export_onnx
 
         def build_fp32(folder: Path) -> Artifact:
             detector = self.variant(spec).detector
@@ -175,10 +180,7 @@ class Builder:
         ):  # bfloat16 is made by the runtime, not in the file
             return fp32
         if spec.precision is Precision.FP16:
-            return self.store.artifact(
-                {"kind": "onnx-fp16", "from": fp32.sha256, "versions": _versions()},
-                lambda folder: convert_fp16(fp32, folder / fp32.path.name),
-            )
+            return self._fp16(fp32)
         from slimgate.compress.quantize import QuantizationSettings
         from slimgate.study.int8 import write_int8, write_peer
 
@@ -213,10 +215,19 @@ class Builder:
             "from": fp32.sha256,
             "observer": settings.observer,
             "calibration_sha256": pictures.calibration.sha256,
-            "versions": _versions("onnxruntime", "onnxruntime-gpu"),
+            "versions": _versions(*_RUNS),
         }
         kept = self.store.values(inputs, lambda: calibrate(fp32, pictures, settings).to_json())
         return QuantizationPlan.from_json(kept)
+
+    def _fp16(self, fp32: Artifact) -> Artifact:
+        from slimgate.study.half import write_fp16
+
+        seen = {"ranges_sha256": self.ranges.sha256} if self.ranges else {}
+        return self.store.artifact(
+            {"kind": "onnx-fp16", "from": fp32.sha256, **seen, "versions": _versions(*_RUNS)},
+            lambda folder: write_fp16(fp32, folder / fp32.path.name, self.ranges),
+        )
 
     def _suppressing(self, graph: Artifact) -> Artifact:
         from slimgate.artifact import append_nms

@@ -8,15 +8,15 @@ from slimgate.flow import Case
 from slimgate.gate import Floors
 from slimgate.study.prepare import expand_cases
 from slimgate.study.spec import Study, VariantSpec, float32_runtime
-from slimgate.study.work import CaseWork, name_same_in_float
+from slimgate.study.work import CaseWork, name_same_in_float, name_same_in_half
 
 
 def list_works(study: Study, selected: Collection[Case], floors: Floors) -> list[CaseWork]:
     """Return the works of the selected cases and of their companions, in the study's order.
 
     Companions are the FP32 references, the run's baseline (from which broken detectors are made), the same networks in
-    float, the cases that floors are relative to, and what all of these need in turn. With them a case that is run by
-    itself is judged as it was in the whole run.
+    float and, where INT8 has to beat it, in FP16, the cases that floors are relative to, and what all of these need in
+    turn. With them a case that is run by itself is judged as it was in the whole run.
     """
     works = {
         case: CaseWork(case=case, spec=spec, runtime=runtime) for case, spec, runtime in expand_cases(study)
@@ -39,9 +39,10 @@ def _list_needs(study: Study, work: CaseWork, floors: Floors) -> Iterator[Case]:
             study, [name for name in (plain, plain.removesuffix("-cudagraph")) if name in own]
         )
     yield from _until_available(study, own)
-    same = name_same_in_float(study, work)
-    if same is not None:
-        yield same
+    halves = (name_same_in_half(study, work, batch) for batch in work.spec.batches)
+    for same in (name_same_in_float(study, work), *halves):
+        if same is not None:
+            yield same
     for floor in floors.floors:
         if floor.case == work.case and floor.relative_to is not None:
             yield floor.relative_to

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -64,7 +66,7 @@ def calibrate(
     settings: QuantizationSettings,
     progress: Callable[[int], object] = lambda done: None,
 ) -> QuantizationPlan:
-    """Return the plan that is the same for every target: ranges, and the head in float.
+    """Return the plan that is the same for every target, with the seconds it took: ranges, and the head in float.
 
     Raises:
         InputError: the file or the images cannot be used.
@@ -72,13 +74,15 @@ def calibrate(
     from slimgate.artifact import float_head_nodes
     from slimgate.compress.quantize import plan_quantization
 
-    return plan_quantization(
+    started = time.perf_counter()
+    plan = plan_quantization(
         fp32.path,
         calibration_inputs(pictures.calibration.paths, fp32, progress),
         float_nodes=float_head_nodes(fp32),
         calibration_sha256=pictures.calibration.sha256,
         observer=settings.observer,
     )
+    return dataclasses.replace(plan, seconds=time.perf_counter() - started)
 
 
 def write_int8(
@@ -93,7 +97,8 @@ def write_int8(
     """Write an INT8 file for a target, its sensitivity measured and its budget kept where that was asked for.
 
     Returns:
-        The file, and the plan as it was written.
+        The file, and the plan as it was written. The file's build time is all that INT8 took: calibration, the search
+        for a budget, and writing.
 
     Raises:
         InputError: the file or the images cannot be used, or nothing in INT8 keeps to the budget.
@@ -101,6 +106,7 @@ def write_int8(
     from slimgate.artifact import write_qdq
     from slimgate.artifact.sensitivity import analyse_sensitivity
 
+    started = time.perf_counter()
     probes = list(islice(calibration_inputs(pictures.calibration.paths, fp32), PROBES))
     if settings.sensitivity or settings.needs_labels:
         plan = analyse_sensitivity(
@@ -112,7 +118,9 @@ def write_int8(
             score=score_on(pictures, target) if settings.needs_labels else None,
             score_groups=settings.score_groups,
         )
-    return write_qdq(fp32, plan, path, target=target, probes=probes), plan
+    artifact = write_qdq(fp32, plan, path, target=target, probes=probes)
+    build_s = plan.seconds + time.perf_counter() - started
+    return dataclasses.replace(artifact, build_s=build_s), plan
 
 
 def write_peer(fp32: Artifact, path: Path, *, pictures: Pictures, peer: str) -> Artifact:

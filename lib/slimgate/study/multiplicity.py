@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from slimgate.flow import Json
 from slimgate.study.prepare import expand_cases
 from slimgate.study.spec import Study
-from slimgate.study.work import CaseWork, name_same_in_float
+from slimgate.study.work import CaseWork, name_same_in_float, name_same_in_half
 
 if TYPE_CHECKING:
     from slimgate.measure import PairResult
@@ -20,20 +20,24 @@ def count_comparisons(study: Study) -> int:
 
     One for every batch size of every case: against the original in FP32, or of the original with itself. One more for
     every batch size of an FP16, BF16 or INT8 case whose network the study also has in FP32, where that is not the
-    original. What another tool's INT8 takes beside ours is not judged, and not counted.
+    original, and of an INT8 case that is held against FP16. What another tool's INT8 takes beside ours is not judged,
+    and not counted.
 
     The study's file alone says it, before anything is measured: a case is judged alike with ``-k`` and without, and
     whether this machine has what its other cases need changes no verdict.
     """
     return sum(
-        len(spec.batches) * (1 + _has_rival(study, CaseWork(case=case, spec=spec, runtime=runtime)))
+        _comparisons_of(study, CaseWork(case=case, spec=spec, runtime=runtime))
         for case, spec, runtime in expand_cases(study)
     )
 
 
-def _has_rival(study: Study, work: CaseWork) -> bool:
+def _comparisons_of(study: Study, work: CaseWork) -> int:
     same = name_same_in_float(study, work)
-    return same is not None and same.variant != study.reference.name
+    in_float = same is not None and same.variant != study.reference.name
+    batches = work.spec.batches
+    in_half = sum(name_same_in_half(study, work, batch) is not None for batch in batches)
+    return len(batches) * (1 + in_float) + in_half
 
 
 def simultaneous_entry(result: PairResult, comparisons: int) -> dict[str, Json]:

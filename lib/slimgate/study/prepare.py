@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from slimgate.flow import Case, Precision
 from slimgate.study.build import Builder, load_weights
+from slimgate.study.half import IMAGES
 from slimgate.study.int8 import Pictures
 from slimgate.study.spec import Study, VariantSpec
 from slimgate.study.store import Store
@@ -60,7 +61,7 @@ def prepare_study(
 
     Args:
         study: the study.
-        cases: the selected cases; calibration images are only read when one of them is INT8.
+        cases: the selected cases; calibration images are only read when one of them is INT8 or FP16.
         store: where artifacts are kept.
         progress: is told what is being read.
 
@@ -93,11 +94,24 @@ def prepare_study(
         if labelled is not None:
             check_class_names(detector.class_names, labelled)
         pictures = Pictures(calibration=calibration, labelled=labelled, threads=study.threads)
-    builder = Builder(study=study, detector=detector, pictures=pictures, store=store or Store())
+    halves = any(specs[str(case)].precision is Precision.FP16 for case in cases)
+    ranges = _ranges(study) if halves and study.calibration else None
+    builder = Builder(
+        study=study, detector=detector, pictures=pictures, store=store or Store(), ranges=ranges
+    )
     for spec in {specs[str(case)].name: specs[str(case)] for case in cases}.values():
         builder.base(spec)
     progress(3, 3, "")
     return Prepared(study=study, dataset=dataset, also=also, protocol=protocol, builder=builder)
+
+
+def _ranges(study: Study) -> CalibrationList:
+    """Return the pictures that FP16 is looked at for overflow on: nothing is chosen by them, so any will do."""
+    from slimgate.data import calibration_list, load_dataset
+
+    count = min(IMAGES, study.calibration_images)
+    images = load_dataset(study.resolve(study.calibration), count=count)
+    return calibration_list(images, count=min(count, len(images)), evaluated=None)
 
 
 def _labelled(study: Study, calibration: CalibrationList, evaluated: Sequence[Dataset]) -> Dataset:

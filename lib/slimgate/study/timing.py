@@ -10,7 +10,7 @@ from slimgate.errors import SlimgateError
 from slimgate.flow import Case, Json
 from slimgate.study.multiplicity import count_comparisons, simultaneous_entry
 from slimgate.study.prepare import Prepared
-from slimgate.study.work import CaseWork, find_own_int8, find_reference, name_same_in_float
+from slimgate.study.work import CaseWork, find_own_int8, find_reference, name_same_in_float, name_same_in_half
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ def measure_latency(
     """Add the ``latency`` part to every record that can have one.
 
     Each case is timed against the original in FP32, an FP16, BF16 or INT8 case also against the same network in
-    FP32, and another tool's INT8 also against ours.
+    FP32, an INT8 case where FP16 is really computed also against that, and another tool's INT8 also against ours.
     """
     study = prepared.study
     jobs = [
@@ -66,6 +66,10 @@ def measure_latency(
             if rival is not None and rival is not reference:
                 budget = _budget(floors, work.case, f"latency_ratio_same_b{batch}")
                 entry["same"] = pairs.measure(work, rival, batch, budget)
+            half = name_same_in_half(study, work, batch)
+            rival = next((one for one in works if one.case == half and one.measurable), None)
+            if rival is not None:
+                entry["fp16"] = pairs.measure(work, rival, batch, None)
             ours = find_own_int8(works, work)
             if ours is not None:
                 entry["ours"] = pairs.measure(work, ours, batch, None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from slimgate.errors import SlimgateError
 from slimgate.flow import Artifact, Case, Json, Precision
-from slimgate.study.spec import Study, VariantSpec, float32_runtime
+from slimgate.study.spec import GPU_RUNTIMES, Study, VariantSpec, float32_runtime
 
 if TYPE_CHECKING:
     from slimgate.detect import Detections
@@ -95,6 +95,21 @@ def name_same_in_float(study: Study, work: CaseWork) -> Case | None:
         same = spec.precision is Precision.FP32 and _network(spec) == _network(work.spec)
         if same and runtime in spec.runtimes:
             return Case(study=study.id, variant=spec.name, runtime=spec.runtime_label(runtime))
+    return None
+
+
+def name_same_in_half(study: Study, work: CaseWork, batch: int) -> Case | None:
+    """Return the FP16 case that an INT8 case has to beat at a batch size, on a runtime that computes in FP16.
+
+    FP16 costs next to no accuracy, so INT8 that is not faster than it pays for nothing, however much faster than FP32
+    it is. On a CPU the question has no sense: FP16 files are computed in float32, which is FP32 with conversions.
+    """
+    if work.spec.precision is not Precision.INT8 or work.runtime not in GPU_RUNTIMES:
+        return None
+    for spec in study.variants:
+        same = spec.precision is Precision.FP16 and _network(spec) == _network(work.spec)
+        if same and work.runtime in spec.runtimes and batch in spec.batches:
+            return Case(study=study.id, variant=spec.name, runtime=spec.runtime_label(work.runtime))
     return None
 
 

@@ -93,7 +93,8 @@ def test_a_node_that_came_near_the_largest_half_stays_in_float32(artifacts, tmp_
     step = converted.lineage[-1]
     readers = [node.name for node in graph.consumers(second.output[0])]
     assert set(step.notes["float32_for_range"]) == {second.name, *readers}
-    assert step.notes["largest_activation"] == 40_000.0
+    assert step.notes.keys() == {"float32_for_range"}
+    assert converted.facts["largest_activation"] == 40_000.0
     types = Graph(onnx.load(converted.path)).types
     assert types[second.output[0]].element == FLOAT
     assert types[first.output[0]].element == HALF
@@ -106,6 +107,9 @@ def test_maxima_of_a_plain_network_change_nothing(artifacts, tmp_path):
     assert {node.output[0] for node in graph.convolutions()} <= set(maxima)
     converted = convert_fp16(artifacts.fp32, tmp_path / "m.onnx", maxima=maxima)
     assert converted.lineage[-1].notes["float32_for_range"] == []
+    assert converted.path.read_bytes() == artifacts.fp16.path.read_bytes(), "nothing overflows: the same file"
+    assert 0 < converted.facts["largest_activation"] < 65504
+    assert "largest_activation" not in artifacts.fp16.facts
     assert converted.shares == {"fp16": 1.0}
 
 

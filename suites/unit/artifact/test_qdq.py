@@ -6,13 +6,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
-from slimgate.artifact import float_head_nodes, write_qdq
+from slimgate.artifact import artifact_from_file, export_onnx, float_head_nodes, write_qdq
 from slimgate.artifact.fused import fused_share
 from slimgate.artifact.graph import Graph
 from slimgate.artifact.placement import TARGETS, place_pairs
 from slimgate.artifact.precision import convolution_precision
 from slimgate.artifact.qdq import _Writer
 from slimgate.compress.quantize import QuantizationPlan
+from slimgate.compress.quantize.source import fingerprint_source
 from slimgate.errors import InputError, UsageError
 from slimgate.flow import Precision
 
@@ -25,7 +26,12 @@ def _graph(path):
 
 def _plan(**ranges):
     return QuantizationPlan(
-        ranges=ranges, float_nodes={}, calibration_sha256="c", calibration_count=1, observer="minmax"
+        ranges=ranges,
+        float_nodes={},
+        source_sha256="s",
+        calibration_sha256="c",
+        calibration_count=1,
+        observer="minmax",
     )
 
 
@@ -244,3 +250,43 @@ def test_a_plan_without_a_tensor(artifacts, tmp_path):
         write_qdq(artifacts.fp32, plan, tmp_path / "m.onnx", target="x86")
     assert "what to do: calibrate this file" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def _changed(source, path, change):
+    """Return a source with something changed in its graph; every name stays."""
+    model = onnx.load(source.path)
+    change(model)
+    onnx.save(model, path)
+    return artifact_from_file(path)
+
+
+def _retrain(model):
+    weight = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 4)
+    value = onnx.numpy_helper.to_array(weight) * np.float32(1.01)
+    weight.CopyFrom(onnx.numpy_helper.from_array(value, weight.name))
+
+
+def test_the_plan_of_other_weights_with_the_same_names(artifacts, tmp_path):
+    retrained = _changed(artifacts.fp32, tmp_path / "retrained.onnx", _retrain)
+    with pytest.raises(
+        InputError, match=r"retrained\.onnx: other weights \(sha256 \w{12}\) than the plan was"
+    ) as caught:
+        write_qdq(retrained, artifacts.plan, tmp_path / "m.onnx", target="x86")
+    assert "what to do: calibrate this file: ranges of other weights do not fit it" in str(caught.value)
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_the_same_weights_exported_again_take_the_plan(artifacts, tmp_path):
+    again = export_onnx(dataclasses.replace(artifacts.detector, name="again"), tmp_path / "a.onnx", batch=1)
+    assert again.sha256 != artifacts.fp32.sha256
+    write_qdq(again, artifacts.plan, tmp_path / "m.onnx", target="x86")
+
+
+def test_another_slope_of_an_activation_is_another_source(tmp_path):
+    def leaky(slope):
+        node = helper.make_node("LeakyRelu", ["images"], ["predictions"], "act", alpha=slope)
+        values = [helper.make_tensor_value_info(name, FLOAT, [1]) for name in ("images", "predictions")]
+        return helper.make_model(helper.make_graph([node], "graph", values[:1], values[1:]))
+
+    assert fingerprint_source(leaky(0.1)) == fingerprint_source(leaky(0.1))
+    assert fingerprint_source(leaky(0.1)) != fingerprint_source(leaky(0.2))

@@ -8,9 +8,11 @@ from pathlib import Path
 import cv2
 import pytest
 from slimgate.cli import main
+from slimgate.compress import apply_operations, parse_operation
 from slimgate.compress.candidates import Candidate, pareto_front
-from slimgate.compress.search import search_space
+from slimgate.compress.search_space import search_space
 from slimgate.errors import UsageError
+from slimgate.flow import Detector
 from slimgate.model import count_flops, load_detector, save_checkpoint
 
 from fixtures.datasets import CLASS_NAMES, write_dataset
@@ -93,6 +95,12 @@ def test_a_journal_of_another_search_is_refused(
         (["--activations", "rellu"], "did you mean 'relu'"),
         (["--images", "6"], "6 training pictures, 8 asked for"),
         (["--cost", "latency", "--runtime", "onnxruntim"], "onnxruntime"),
+        (["--budget-of", "latency", "--budget", "3"], "a share of the latency, above 0"),
+        (["--precision", "int8"], "--precision int8: nothing is timed"),
+        (
+            ["--precision", "int8", "--cost", "latency", "--runtime", "torch"],
+            "--runtime torch: it runs no INT8 file",
+        ),
     ],
 )
 def test_bad_use_is_one_message_and_leaves_nothing(
@@ -135,3 +143,52 @@ def test_the_space_is_what_the_network_has() -> None:
     assert (space.levels, space.blocks, space.activations) == (1, 2, ())
     with pytest.raises(UsageError, match="budget: 0"):
         search_space(detector, budget=0)
+
+
+class _Clock:
+    """Latency that falls as the square of the FLOPs."""
+
+    def __init__(self, whole: int) -> None:
+        self.whole = whole
+
+    def ratio(self, meter: object, detector: Detector) -> float:
+        return float((count_flops(detector) / self.whole) ** 2)
+
+
+def test_a_budget_of_latency_is_kept_and_needs_no_clock_to_be_made_again(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load_detector(model)
+    clock = _Clock(count_flops(whole))
+    monkeypatch.setattr("slimgate.study.latency.LatencyMeter.ratio", lambda *given: clock.ratio(*given))
+    more = ["--trials", "1", "--budget-of", "latency", "--cost", "latency"]
+    assert _search(model, data, tmp_path, *more) == 0
+    result = json.loads((tmp_path / "search.json").read_text())
+    assert result["budget_of"] == "latency on onnxruntime"
+    assert result["space"]["budget_of"] == "latency"
+    (one,) = result["candidates"]
+    assert one["reason"] == ""
+    assert one["cost"] == pytest.approx(one["flops"] ** 2)
+    assert one["cost"] <= 0.8
+    assert not any("latency=" in text for text in one["operations"])
+    made = load_detector(tmp_path / "candidate-0.safetensors")
+    again = apply_operations(whole, [parse_operation(text) for text in one["operations"][:-1]])
+    assert again.architecture == made.architecture
+    kept = [step.notes["kept"] for each in (again, made) for step in each.lineage if step.operation == "slim"]
+    assert kept[0] == kept[1]
+
+
+def test_a_candidate_that_is_too_slow_is_not_trained(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slower_and_slower(*given: object) -> float:
+        timed.append(given)
+        return 1.0 + len(timed)
+
+    timed: list[object] = []
+    monkeypatch.setattr("slimgate.study.latency.LatencyMeter.ratio", slower_and_slower)
+    assert _search(model, data, tmp_path, "--trials", "1", "--budget-of", "latency") == 0
+    (one,) = json.loads((tmp_path / "search.json").read_text())["candidates"]
+    assert one["score"] is None
+    assert "latency" in one["reason"]
+    assert not (tmp_path / "runs").exists()

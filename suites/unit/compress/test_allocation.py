@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 from slimgate.compress.allocation import (
+    HeldBack,
     Limits,
     aligned_up,
     choose_by_target,
     choose_channels,
+    held_back,
     refuse_narrow,
+    refuse_unreachable,
 )
 from slimgate.errors import InputError, UsageError
 from slimgate.model.channels import ChannelGraph, ChannelGroup
@@ -161,3 +164,39 @@ def test_at_most_ten_narrow_layers_are_named() -> None:
     groups = [ChannelGroup(layers=(f"x{n}",), channels=(n,)) for n in range(12)]
     with pytest.raises(InputError, match=r"x9 \(1\) and 2 more"):
         refuse_narrow(groups, 2)
+
+
+def test_what_is_held_back_by_hand() -> None:
+    # Each layer is to lose 0.75: a keeps 2 of 8 and b 1 of 4, which are their floors.
+    held = held_back(
+        GRAPH, SCORES, 0.75, scope="layer", limits=Limits(multiple=1, floor=0.25, head_floor=0.375)
+    )
+    assert held == HeldBack(removable=12, reached=9, floor=0, multiple=0, groups=2)
+    # In the head, a keeps 3.
+    limits = Limits(multiple=1, floor=0.25, head_floor=0.375, head=frozenset({"a"}))
+    held = held_back(GRAPH, SCORES, 0.75, scope="layer", limits=limits)
+    assert held == HeldBack(removable=12, reached=8, floor=1, multiple=0, groups=2)
+    # Rounded up to 4: a keeps 4 by its floor and the multiple, b all of its 4 by the multiple alone.
+    held = held_back(
+        GRAPH,
+        SCORES,
+        0.75,
+        scope="layer",
+        limits=Limits(multiple=4, floor=0.25, head_floor=0.375, head=limits.head),
+    )
+    assert held == HeldBack(removable=12, reached=4, floor=1, multiple=1, groups=2)
+
+
+def test_a_ratio_beyond_floors_and_multiple_says_what_can_be_had() -> None:
+    # a keeps 4 of 8 and b all of its 4: 4 of 12 may go.
+    limits = Limits(multiple=4, floor=0.125)
+    refuse_unreachable(GRAPH, 0.3333, limits)
+    refuse_unreachable(GRAPH, 0.4, limits)  # 4.8 channels, and a part of one does not go
+    with pytest.raises(UsageError) as caught:
+        refuse_unreachable(GRAPH, 0.5, limits)
+    assert str(caught.value) == (
+        "ratio 0.5: floors and the multiple of 4 let at most 0.3333 of the channels go\n"
+        "  expected: a ratio of 0.3333 or less\n"
+        "  what to do: lower the ratio, lower floor and head_floor, use a smaller multiple, or say capped=accept to "
+        "take off as much as they allow"
+    )

@@ -33,6 +33,24 @@ def test_a_pruned_checkpoint_is_written_and_summarised(
     assert json.loads(out.with_name("tiny-prune50.json").read_text())["lineage"][1]["operation"] == "prune"
 
 
+def test_what_slim_reached_is_printed(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "slim"
+    text = "slim:0.3,importance=l2,multiple=4,scope=layer"
+    assert main(["compress", str(model), "--op", text, "-o", str(out)]) == 0
+    notes = load_detector(out.with_suffix(".safetensors")).lineage[-1].notes
+    shown = " ".join(capsys.readouterr().out.split())
+    reached = f"30.0% of the channels to remove asked for, {notes['reached']['ratio']:.1%} reached"
+    assert reached in shown
+    assert notes["reached"]["ratio"] < 0.3
+    assert notes["held_back"]["multiple"] > 0
+    # What nothing can reach is refused, and nothing is written.
+    assert main(["compress", str(model), "--op", "slim:1,importance=l2,multiple=4", "-o", f"{out}1"]) == 2
+    assert "ratio 1: floors and the multiple of 4 let at most" in capsys.readouterr().err
+    assert not Path(f"{out}1.safetensors").exists()
+
+
 def test_half_and_image_size_are_recorded(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "half"
     arguments = ["--op", "prune:0", "-o", str(out), "--half", "--image-size", "96"]

@@ -93,7 +93,8 @@ def test_observed_ranges_equal_those_of_a_plain_run(artifacts):
     [
         ("KeyError: 'format'", {}),
         ("format 'other'", {"format": "other"}),
-        ("KeyError: 'ranges'", {"format": "slimgate-quantization-plan/1"}),
+        ("KeyError: 'ranges'", {"format": "slimgate-quantization-plan/2"}),
+        ("format 'slimgate-quantization-plan/9'", {"format": "slimgate-quantization-plan/9"}),
     ],
 )
 def test_something_else_than_a_plan_is_refused(text, value):
@@ -101,6 +102,17 @@ def test_something_else_than_a_plan_is_refused(text, value):
         QuantizationPlan.from_json(value)
     assert text in str(caught.value)
     assert "what to do: calibrate again" in str(caught.value)
+
+
+def test_a_plan_of_before_plans_named_their_weights_is_refused(artifacts):
+    value = artifacts.plan.to_json() | {"format": "slimgate-quantization-plan/1"}
+    with pytest.raises(InputError) as caught:
+        QuantizationPlan.from_json(value)
+    assert str(caught.value) == (
+        "quantization plan: format 'slimgate-quantization-plan/1', which does not say what weights it was made from\n"
+        "  expected: format 'slimgate-quantization-plan/2'\n"
+        "  what to do: calibrate again: whether its ranges belong to the file cannot be told"
+    )
 
 
 def test_no_images(doubled):

@@ -8,8 +8,9 @@ import pytest
 import torch
 from slimgate.compress import Workspace, apply_operations, parse_operation
 from slimgate.compress.masked import masked
+from slimgate.compress.reached import tell_reached
 from slimgate.errors import InputError, UsageError
-from slimgate.flow import Detector, Family
+from slimgate.flow import Detector, Family, Step
 from slimgate.model import count_flops, count_parameters, load_detector, save_checkpoint
 from slimgate.model.channels import trace_channels
 from torch import nn
@@ -72,7 +73,7 @@ def test_a_target_is_a_share_of_what_there_was(key: str) -> None:
 
 def test_the_head_keeps_its_own_floor() -> None:
     detector = build_from_spec(NetworkSpec(widths=(16, 32, 32)))
-    after = _slim(detector, "slim:1,importance=l1,multiple=1,floor=0.125,head_floor=0.5")
+    after = _slim(detector, "slim:1,importance=l1,multiple=1,floor=0.125,head_floor=0.5,capped=accept")
     before = trace_channels(detector.module)
     for name, width in after.lineage[-1].notes["widths"].items():
         whole = len(before.layers[name].outputs)
@@ -85,7 +86,7 @@ def test_the_head_keeps_its_own_floor() -> None:
 
 
 def test_exempt_and_unaligned_layers_are_listed(tiny_detector: Detector) -> None:
-    notes = _slim(tiny_detector, "slim:0.5,importance=l1,narrow=keep").lineage[-1].notes
+    notes = _slim(tiny_detector, "slim:0.5,importance=l1,narrow=keep,capped=accept").lineage[-1].notes
     assert set(notes["exempt"]) == {f"model.8.cv{b}.{level}.2" for b in (2, 3) for level in (0, 1)}
     assert notes["unaligned"]["model.2.cv1.conv"] == 4
     assert "model.0.conv" not in notes["unaligned"]
@@ -218,3 +219,49 @@ def test_without_a_clock_no_latency() -> None:
         "  expected: a workspace that can time detectors\n"
         "  what to do: use slimgate compress or a study, or pass Workspace(latency=...)"
     )
+
+
+def test_what_was_asked_and_what_held_it_back_is_noted() -> None:
+    detector = build_from_spec(NetworkSpec(widths=(16, 32, 32)))
+    after = _slim(
+        detector, "slim:0.5,importance=l2,scope=layer,multiple=8,floor=0.75,head_floor=0.125,capped=accept"
+    )
+    notes = after.lineage[-1].notes
+    removed = 1 - notes["channels"]["after"] / notes["channels"]["before"]
+    assert notes["asked"] == {"ratio": 0.5}
+    assert notes["reached"] == {"ratio": pytest.approx(removed)}
+    assert removed < 0.5
+    graph = trace_channels(detector.module)
+    head = [g for g in graph.free if any(name.startswith("model.8") for name in g.layers)]
+    assert notes["held_back"]["groups"] == len(graph.free)
+    assert notes["held_back"]["floor"] == len(graph.free) - len(head)
+    told = tell_reached(after.lineage[-1])
+    assert told.startswith(f"slim: 50.0% of the channels to remove asked for, {removed:.1%} reached; of ")
+    assert f"{notes['held_back']['floor']} were held back by their floor" in told
+
+
+def test_a_target_is_told_in_its_own_unit() -> None:
+    after = _slim(
+        build_from_spec(NetworkSpec(widths=(16, 32, 32))), "slim:flops=0.5,importance=l1,multiple=4"
+    )
+    notes = after.lineage[-1].notes
+    assert (notes["asked"], notes["reached"]) == ({"flops": 0.5}, {"flops": notes["flops_share"]})
+    assert tell_reached(after.lineage[-1]).startswith("slim: 50.0% of the FLOPs to keep asked for, 4")
+
+
+def test_a_step_of_before_says_nothing() -> None:
+    assert tell_reached(Step(operation="slim", settings={}, notes={"ratio": 0.5})) == ""
+
+
+def test_a_ratio_that_no_importance_could_reach() -> None:
+    detector = build_from_spec(NetworkSpec(widths=(16, 32, 32)))
+    with pytest.raises(UsageError) as caught:
+        _slim(detector, "slim:1,importance=l2")
+    found = str(caught.value)
+    assert found.startswith("ratio 1: floors and the multiple of 8 let at most 0.")
+    assert "or say capped=accept to take off as much as they allow" in found
+    most = float(found.partition("at most ")[2].partition(" ")[0])
+    within = _slim(detector, f"slim:{most},importance=l2").lineage[-1].notes
+    assert within["reached"]["ratio"] <= most
+    forced = _slim(detector, "slim:1,importance=l2,capped=accept").lineage[-1].notes
+    assert forced["reached"]["ratio"] == pytest.approx(most, abs=1e-4)

@@ -111,3 +111,12 @@ def test_a_machine_that_cannot_tell_neither_proves_a_gain_nor_refutes_it(interva
     assert "action     measure it again, alone on the machine: what cannot be judged cannot be waived" in (
         verdict.message
     )
+
+
+def test_int8_beside_fp16_has_a_verdict_and_a_cause_of_its_own():
+    claim = dataclasses.replace(FASTER, what="int8_fp16", ratio=1.2, interval=(1.15, 1.25))
+    verdict = judge_claim(claim)
+    assert (verdict.metric, verdict.status) == ("pays/int8_fp16_b1", Status.FAIL)
+    assert (
+        "int8_fp16 is not faster: FP16 is nearly as accurate as FP32, so INT8 that is not" in verdict.message
+    )

@@ -182,6 +182,22 @@ def test_the_score_shift_has_its_interval_below(run_draft: RunDraft, tmp_path: P
     assert (cells["fp32@torch"].text, cells["fp32@torch"].below) == ("–", "")
 
 
+def test_the_score_shift_has_its_ends_below(run_draft: RunDraft, tmp_path: Path) -> None:
+    quantiles = {"0.05": -0.0312, "0.25": -0.004, "0.50": 0.0, "0.75": 0.003, "0.95": 0.0121}
+    run_draft.cases[INT8]["score_shift"] = {"reference": BASELINE, "mean": -0.002, "quantiles": quantiles}
+    table = totals_table(rows_of(run_draft, tmp_path / "run"))
+    assert table is not None
+    cells = {row[0].text: row[-1] for row in table.rows}
+    assert cells["int8@onnxruntime"].below == "5 % −0.0312, 95 % +0.0121"
+    run_draft.cases[INT8]["score_shift"] |= {
+        "difference": {"metrics": {"score_shift": {"value": -0.002, "interval": [-0.003, -0.001]}}}
+    }
+    table = totals_table(rows_of(run_draft, tmp_path / "both"))
+    assert table is not None
+    cells = {row[0].text: row[-1] for row in table.rows}
+    assert cells["int8@onnxruntime"].below == "−0.0030 to −0.0010; 5 % −0.0312, 95 % +0.0121"
+
+
 def test_a_gain_over_a_control_has_its_interval_below(tmp_path: Path) -> None:
     slim_draft = draft_slim_run()
     rows = rows_of(slim_draft, tmp_path / "run")

@@ -75,3 +75,14 @@ def test_a_file_that_two_runtimes_execute_in_different_precisions_has_a_line_for
     lines = {(line[0].text, line[0].below): line[-1].text for line in table.rows}
     assert lines["fp16", "onnxruntime"] == "100.0 % fp16"
     assert lines["fp16", "openvino"] == "100.0 % fp32"
+
+
+def test_every_file_has_the_seconds_it_took(run_draft, tmp_path):
+    run_draft.cases["codes/int8@onnxruntime"]["artifact"]["build_s"] = 41.26
+    del run_draft.cases["codes/fp32@torch"]["artifact"]["build_s"]
+    table = sizes_table(list_rows(load_checked(run_draft.write(tmp_path / "run"))))
+    column = [one.title for one in table.columns].index("Build")
+    seconds = {(line[0].text, line[0].below): line[column].text for line in table.rows}
+    assert seconds["int8", "onnxruntime"] == "41.3 s"
+    assert seconds["fp32", "torch"] == "–"
+    assert "INT8: with its calibration" in table.columns[column].hint

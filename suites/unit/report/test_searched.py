@@ -87,3 +87,12 @@ def test_a_study_refuses_a_file_that_is_no_search(tmp_path: Path) -> None:
     (tmp_path / "search.json").write_text('{"format": "slimgate-search/1"}')
     with pytest.raises(InputError, match=r"search\.json is no search"):
         load_study(path)
+
+
+def test_a_budget_of_latency_is_named(run_draft: RunDraft, tmp_path: Path) -> None:
+    timed = SEARCH | {"budget_of": "latency in INT8 on openvino"}
+    run_draft.run["search"] = timed
+    text = write_report(run_draft.write(tmp_path / "run")).read_text(encoding="utf-8")
+    assert "3 candidates under 50 % of the latency in INT8 on openvino of codes" in text
+    assert is_search(timed)
+    assert not is_search(SEARCH | {"budget_of": 3})

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from slimgate.flow import Artifact, Case, Precision
 from slimgate.study.claims import add_same_network, list_claims
+from slimgate.study.multiplicity import count_comparisons
 from slimgate.study.spec import Study, VariantSpec
-from slimgate.study.work import CaseWork, find_own_int8, name_same_in_float
+from slimgate.study.timing import measure_latency
+from slimgate.study.work import CaseWork, find_own_int8, name_same_in_float, name_same_in_half
 
 ORIGINAL = 1000
 
@@ -197,3 +200,80 @@ def test_a_claim_says_that_the_machine_could_not_tell(study, key):
     add_same_network(study, works := [_work("fp32", size=100), _work("int8", size=30, **entry)])
     (claim,) = list_claims(works, original_parameters=ORIGINAL)
     assert claim.why_invalid == "the A/A control is off"
+
+
+ON_A_GPU = ("onnxruntime-cuda", "tensorrt", "onnxruntime", "openvino")
+
+
+def _on_a_gpu(name: str, precision: str, batches: tuple[int, ...] = (1, 32), **more: Any) -> VariantSpec:
+    return dataclasses.replace(_spec(name, precision), runtimes=ON_A_GPU, batches=batches, **more)
+
+
+def _half_of(study: Study, spec: VariantSpec, runtime: str, batch: int = 1) -> str:
+    found = name_same_in_half(study, CaseWork(case=None, spec=spec, runtime=runtime), batch)  # type: ignore[arg-type]
+    return str(found) if found else ""
+
+
+def test_int8_has_to_beat_fp16_where_fp16_is_computed(study: Study) -> None:
+    int8 = _on_a_gpu("int8", "int8")
+    specs = (_on_a_gpu("fp32", "fp32"), _on_a_gpu("fp16", "fp16", batches=(1,)), int8)
+    study = dataclasses.replace(study, variants=specs)
+    assert {runtime: _half_of(study, int8, runtime) for runtime in ON_A_GPU} == {
+        "onnxruntime-cuda": "s/fp16@onnxruntime-cuda",
+        "tensorrt": "s/fp16@tensorrt-sm86",
+        # Both compute FP16 files in float32.
+        "onnxruntime": "",
+        "openvino": "",
+    }
+    # At a batch size that FP16 is not timed at, its engine may have no profile.
+    assert _half_of(study, int8, "tensorrt", batch=32) == ""
+    assert _half_of(study, specs[1], "tensorrt") == ""
+    for other in (
+        dataclasses.replace(int8, weights="other.safetensors"),
+        dataclasses.replace(int8, nms=True),
+        dataclasses.replace(int8, compute_capability="8.9"),
+    ):
+        assert _half_of(study, other, "tensorrt") == ""
+
+
+def test_int8_claims_to_be_faster_than_fp16_where_the_pair_was_timed(study: Study) -> None:
+    works = [
+        _work("fp32", size=100, **_entry("fp32", 1.0)),
+        _work("int8", size=30, **_entry("fp32", 0.5), fp16=_entry("fp16", 1.1)),
+    ]
+    assert _claims(study, works) == {
+        "int8 pays/int8_b1": ("faster", "fp32", 0.5),
+        "int8 pays/int8_fp16_b1": ("faster", "fp16", 1.1),
+    }
+
+
+def test_a_pair_of_int8_and_fp16_is_timed_and_counted(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole stage, with the clock alone replaced: which pairs it asks for."""
+    specs = (_on_a_gpu("fp32", "fp32"), _on_a_gpu("fp16", "fp16"), _on_a_gpu("int8", "int8"))
+    study = dataclasses.replace(study, variants=specs)
+    works = []
+    for runtime in ("tensorrt", "openvino"):
+        for spec in specs:
+            work = _work(spec.name, size=1)
+            case = Case(study="s", variant=spec.name, runtime=spec.runtime_label(runtime))
+            works.append(dataclasses.replace(work, case=case, spec=spec, runtime=runtime))
+    timed = []
+
+    def measure(
+        self: Any, work: CaseWork, reference: CaseWork, batch: int, budget: float | None
+    ) -> dict[str, Any]:
+        timed.append((str(work.case), str(reference.case), batch))
+        return _entry("x", 1.0)
+
+    monkeypatch.setattr("slimgate.study.timing._Pairs.measure", measure)
+    monkeypatch.setattr("slimgate.study.timing._images", lambda prepared, batch: None)
+    prepared = SimpleNamespace(study=study)
+    floors = SimpleNamespace(for_metric=lambda case, metric: ())
+    measure_latency(prepared, works, floors, lambda *told: None)  # type: ignore[arg-type]
+    beside_half = [pair for pair in timed if "fp16" in pair[1]]
+    assert beside_half == [("s/int8@tensorrt-sm86", "s/fp16@tensorrt-sm86", batch) for batch in (1, 32)]
+    assert set(works[2].record["latency"]["batch1"]) > {"fp16"}
+    without = dataclasses.replace(study, variants=(specs[0], specs[2]))
+    # Of INT8 on onnxruntime-cuda and on tensorrt, at two batch sizes each.
+    cases_of_fp16 = len(ON_A_GPU) * 2
+    assert count_comparisons(study) == count_comparisons(without) + cases_of_fp16 + 4

@@ -105,6 +105,19 @@ def test_the_same_network_in_float_and_what_floors_name_come_along_with_what_the
     assert chained == [original, "tiny/pruned@onnxruntime", "tiny/pruned-int8@onnxruntime"]
 
 
+def test_int8_on_a_gpu_brings_the_fp16_that_it_has_to_beat(project: Path) -> None:
+    text = STUDY.replace('["onnxruntime", "torch"]', '["onnxruntime", "onnxruntime-cuda"]')
+    int8 = 'name = "{0}"\nprecision = "{0}"\nruntimes = ["onnxruntime-cuda"]\n'
+    head = text[: text.index("[[variant]]")]
+    first = text[text.index("[[variant]]") :].split("[[variant]]")[1]
+    (project / "tiny.toml").write_text(
+        "[[variant]]".join([head, first, *("\n" + int8.format(name) for name in ("fp16", "int8"))])
+    )
+    found = companions(project, "tiny/int8@onnxruntime-cuda")
+    assert "tiny/fp16@onnxruntime-cuda" in found
+    assert "tiny/fp16@onnxruntime-cuda" not in companions(project, "tiny/fp32@onnxruntime-cuda")
+
+
 def test_a_reference_that_this_machine_has_not_brings_the_next_one(project: Path, monkeypatch) -> None:
     text = STUDY.replace('["onnxruntime", "torch"]', '["onnxruntime-cuda", "torch", "onnxruntime"]')
     (project / "tiny.toml").write_text(text)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from slimgate.compress.quantize.observe import OBSERVERS, Observer
 from slimgate.compress.quantize.plan import QuantizationPlan
-from slimgate.compress.quantize.source import check_images, load_quantizable
+from slimgate.compress.quantize.source import check_images, fingerprint_source, load_quantizable
 from slimgate.errors import InputError, name_offenders, unknown_name
 
 FloatArray = npt.NDArray[np.float32]
@@ -69,6 +69,7 @@ def plan_quantization(
     return QuantizationPlan(
         ranges=ranges,
         float_nodes=dict.fromkeys(float_nodes, _HEAD_REASON),
+        source_sha256=fingerprint_source(model),
         calibration_sha256=calibration_sha256,
         calibration_count=count,
         observer=observer,

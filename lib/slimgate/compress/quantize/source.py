@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from slimgate.errors import InputError
 
 OLDEST_OPSET = 13
 """DequantizeLinear takes one scale per channel from here on."""
+
+_FLOATS = (1, 10, 11)
+"""Of ``onnx.TensorProto.DataType``: float32, float16, float64."""
 
 
 def load_quantizable(path: Path) -> Any:
@@ -86,3 +90,31 @@ def check_not_quantized(path: Path, model: Any) -> None:
             expected="an FP32 file",
             action="start from the FP32 export",
         )
+
+
+def fingerprint_source(model: Any) -> str:
+    """Return the sha256 of everything in an ``onnx.ModelProto`` that its activations are computed with.
+
+    That is every float constant (and float attribute) by the operator that reads it, in the graph's order. Names,
+    batch size, metadata and the exporter's version do not count: the same weights exported again are the same source.
+    """
+    import onnx
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+    digest = hashlib.sha256()
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            continue
+        for entry in sorted(node.attribute, key=lambda entry: str(entry.name)):
+            if entry.type == onnx.AttributeProto.FLOAT:
+                digest.update(f"{node.op_type} {entry.name} {entry.f!r}\n".encode())
+        for index, name in enumerate(node.input):
+            tensor = constants.get(name)
+            if tensor is not None and tensor.data_type in _FLOATS:
+                value = np.ascontiguousarray(onnx.numpy_helper.to_array(tensor))
+                digest.update(f"{node.op_type} {index} {value.dtype} {value.shape}\n".encode())
+                digest.update(value.tobytes())
+    return digest.hexdigest()
