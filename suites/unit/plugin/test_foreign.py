@@ -152,7 +152,7 @@ def test_the_study_is_found_from_a_folder_below(
         "--slimgate-slow",
         "--slimgate-min-cases=*N",
         "--strict-floors",
-        "--require={gpu,timing}",
+        "--require={gpu,timing,data}",
         "slimgate_study (string):*",
         "slimgate_markers (args):*",
         "slimgate_tiers (linelist):*",
