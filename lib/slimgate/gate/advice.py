@@ -101,6 +101,7 @@ LOOK_AT: Mapping[str, str | Sides] = {
     "latency_ratio_same_b32": _RATIO,
     "preprocess_s": _STAGE,
     "inference_s": _STAGE,
+    "inference_p99_s": _STAGE,
     "nms_s": _STAGE,
     "nms_few_s": _NMS,
     "nms_typical_s": _NMS,

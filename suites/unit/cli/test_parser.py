@@ -104,10 +104,10 @@ def test_scratch_without_a_model_is_refused(tmp_path, capsys):
 
 
 def test_the_budget_of_a_search_is_an_option_that_it_has(tiny_detector):
-    from slimgate.compress.search import search_space
+    from slimgate.compress.search_space import search_space
     from slimgate.errors import UsageError
 
-    with pytest.raises(UsageError, match=r"budget: 3\n.*\n  what to do: name a share such as 0\.3$"):
+    with pytest.raises(UsageError, match=r"budget: 3\n.*\n  what to do: write --budget 0\.3$"):
         search_space(tiny_detector, budget=3)
 
 

@@ -15,7 +15,7 @@ from slimgate.flow import Case, Status
 from slimgate.gate import Floor, Matrix, Records, judge, judge_run
 from slimgate.gate.advice import DO, LOOK_AT, RECALL_OF_CLASS, advise, look_at
 from slimgate.gate.floors import Floors
-from slimgate.measure import METRICS
+from slimgate.measure import METRICS, metric_for
 
 from fixtures.goldens import DEVICE, FP32, INT8, make_floor, make_measurement, make_record
 
@@ -34,7 +34,9 @@ def test_every_metric_has_its_line_and_no_line_is_of_another() -> None:
 
 @pytest.mark.parametrize("metric", [*METRICS, "recall/qrcode", "misses[codes:test]"])
 def test_a_miss_says_where_to_look(metric: str) -> None:
-    measurement = make_measurement(metric, 0.5)
+    # Times are judged by their intervals.
+    timed = {"interval": (0.48, 0.52), "confidence": 0.95} if metric_for(metric).unit == "seconds" else {}
+    measurement = make_measurement(metric, 0.5, **timed)
     verdict = judge(measurement, make_floor(metric, min=0.6), record=make_record(measurement))
     assert verdict.status is Status.FAIL
     assert f"\n  look at    {look_at(metric)}\n  reproduce  " in verdict.message
