@@ -27,7 +27,7 @@ def applied(detector: Detector, operation: str, **given: Any) -> Detector:
 
 def odd_detector(spec: NetworkSpec, ratio: float) -> Detector:
     """Return a network whose widths follow no rule: random channels gone, to no multiple."""
-    given = {"importance": "random", "multiple": 1, "floor": 0.01, "head_floor": 0.01}
+    given = {"importance": "random", "multiple": 1, "floor": 0.01, "head_floor": 0.01, "capped": "accept"}
     return applied(build_from_spec(spec), "slim", ratio=ratio, **given)
 
 

@@ -53,7 +53,7 @@ def test_without_the_coarsest_level_the_finer_one_sees_zeros_where_it_was(
     # A bottleneck in the neck adds to what was concatenated: it cannot do without a part of it.
     detector = build_from_spec(replace(spec, neck="C3"))
     if ratio:
-        detector = _apply(detector, f"slim:{ratio},importance=l2,multiple=4,narrow=keep")
+        detector = _apply(detector, f"slim:{ratio},importance=l2,multiple=4,narrow=keep,capped=accept")
     whole = copy.deepcopy(detector.module)
     _silence(whole.get_submodule("model.5"))
     after = _apply(detector, "drop-levels:1")
@@ -86,7 +86,7 @@ def test_without_a_block_what_passed_it_by_goes_on(spec: NetworkSpec, most: int)
 @given(spec=specs())
 def test_both_are_in_the_checkpoint_and_can_be_slimmed(spec: NetworkSpec) -> None:
     detector = build_from_spec(replace(spec, block="C3", depth=2, neck="C3"))
-    texts = ["shallow:1", "drop-levels:1", "slim:0.3,importance=l2,multiple=4,narrow=keep"]
+    texts = ["shallow:1", "drop-levels:1", "slim:0.3,importance=l2,multiple=4,narrow=keep,capped=accept"]
     after = _apply(detector, *texts)
     with tempfile.TemporaryDirectory() as folder:
         loaded = load_detector(save_checkpoint(after, Path(folder) / "after"))

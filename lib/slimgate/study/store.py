@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -34,6 +33,8 @@ class Store:
     """
 
     def __init__(self, root: Path | None = None) -> None:
+        from slimgate.data.cache import cache_folder
+
         self.root = root or cache_folder() / "store"
 
     def artifact(self, inputs: Mapping[str, Json], build: Callable[[Path], Artifact]) -> Artifact:
@@ -110,16 +111,6 @@ class Store:
                 action="check the disk, or name another folder with SLIMGATE_CACHE",
             )
         return kept
-
-
-def cache_folder() -> Path:
-    """Return the folder for everything that can be made again: ``SLIMGATE_CACHE``, else the user's cache."""
-    named = os.environ.get("SLIMGATE_CACHE")
-    if named:
-        return Path(named).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("slimgate"))
 
 
 def hash_json(value: Json) -> str:

@@ -15,6 +15,7 @@ from slimgate.artifact.stored import stored_weight
 from slimgate.artifact.trt import why_not_installed
 from slimgate.cli import main
 from slimgate.compress import apply_operations, parse_operation
+from slimgate.compress.quantize.source import fingerprint_source
 from slimgate.errors import InputError
 from slimgate.flow import Family
 from slimgate.model import count_macs, save_checkpoint
@@ -204,8 +205,10 @@ def test_a_file_whose_pattern_is_lost_is_not_converted(sparse, tmp_path, convert
     weight.CopyFrom(onnx.numpy_helper.from_array(np.full_like(values, 0.1), weight.name))
     onnx.save(model, tmp_path / "broken.onnx")
     broken = dataclasses.replace(sparse.fp32, path=tmp_path / "broken.onnx")
+    # A plan of these very weights, so that nothing but the pattern is wrong.
+    plan = dataclasses.replace(sparse.plan, source_sha256=fingerprint_source(model))
     with pytest.raises(InputError, match=r"the 2:4 pattern .* is lost in 1 of .*/model\.1/conv/Conv"):
-        convert(broken, sparse.plan, tmp_path / "m.onnx")
+        convert(broken, plan, tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()
 
 

@@ -219,6 +219,7 @@ def test_a_study_that_cannot_be_read_is_a_usage_error(pytester: pytest.Pytester)
     result.stdout.fnmatch_lines(["*study missing.toml: no such file*"])
 
 
+@pytest.mark.slow
 def test_workers_share_the_verdicts_and_do_not_time(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SUITE)
     (pytester.path / "study.toml").write_text(STUDY_TOML)

@@ -83,6 +83,7 @@ def test_a_session_without_any_test_is_red(night: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["slimgate: 0 cases ran, --slimgate-min-cases asks for 1"])
 
 
+@pytest.mark.slow
 def test_cases_that_ran_in_workers_count(night: pytest.Pytester) -> None:
     options = ("-n", "1", "--slimgate-study", "study.toml", "--slimgate-run", "run", "-p", "no:cacheprovider")
     result = night.runpytest_subprocess(*options, "--slimgate-min-cases=cpu=2", "--slimgate-min-cases=gpu=1")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from slimgate.artifact import hash_file
+from slimgate.data.cache import cache_folder
 from slimgate.flow import Artifact, Precision, Step
-from slimgate.study.store import Store, cache_folder, hash_json, source_sha256
+from slimgate.study.store import Store, hash_json, source_sha256
 
 
 def _artifact(path: Path) -> Artifact:
