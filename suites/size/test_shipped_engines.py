@@ -44,6 +44,8 @@ def is_unslimmed(names: list[str]) -> bool:
 # Of several with one architecture, the last by name: slim18, which nas was derived from, and not nas.
 BUILT = [names[-1] for names in shipped_architectures() if not is_unslimmed(names)]
 ENGINES = [(variant, precision) for variant in BUILT for precision in PRECISIONS]
+ALWAYS = ("fast", "slim18")
+"""Built in every run; the others in the slow lane, every night."""
 
 
 def case_of(variant: str, precision: str) -> Case:
@@ -51,7 +53,13 @@ def case_of(variant: str, precision: str) -> Case:
 
 
 @pytest.mark.skipif(why_not_installed(RTX) is not None, reason="tensorrt-rtx is not installed")
-@pytest.mark.parametrize(("variant", "precision"), ENGINES)
+@pytest.mark.parametrize(
+    ("variant", "precision"),
+    [
+        pytest.param(*engine, marks=() if engine[0] in ALWAYS else pytest.mark.slow, id="-".join(engine))
+        for engine in ENGINES
+    ],
+)
 def test_an_engine_is_within_its_bands(
     shipped: ShippedFiles, variant: str, precision: str, tmp_path: Path
 ) -> None:
