@@ -40,16 +40,6 @@ compute_capability = "8.9"
 INT8 = 'precision = "int8"'
 
 
-@pytest.fixture
-def write(tmp_path: Path):
-    def _write(text: str) -> Path:
-        path = tmp_path / "mine.toml"
-        path.write_text(text)
-        return path
-
-    return _write
-
-
 def test_cases_are_variants_times_runtimes_with_the_engine_capability(write):
     study = load_study(write(MINIMAL))
     assert [str(case) for case in study.cases] == [

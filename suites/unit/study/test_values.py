@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from slimgate.artifact import hash_file
 from slimgate.cli import main
@@ -40,16 +38,6 @@ precision = "int8"
 runtimes = ["onnxruntime"]
 int8 = { observer = "mse" }
 """
-
-
-@pytest.fixture
-def write(tmp_path: Path):
-    def _write(text: str) -> Path:
-        path = tmp_path / "mine.toml"
-        path.write_text(text)
-        return path
-
-    return _write
 
 
 def test_the_study_as_it_is_can_be_read(write):
