@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 from pathlib import Path
 
@@ -49,3 +50,35 @@ def test_the_environments_of_the_gpu_section_install_the_tests():
     assert "SLIMGATE_EXTRAS" in tox["testenv:install"]["extras"]
     assert "test" in tox["testenv:install"]["dependency_groups"].split()
     assert not re.search(r"^ +pytest ", text, re.MULTILINE)
+
+
+def test_what_was_reached_is_what_the_records_of_codes_slim_say():
+    value = {}
+    for path in (ROOT / "golden" / "records" / "codes-slim").glob("*/*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for entry in record["measurements"]:
+            value[record["case"].removeprefix("codes-slim/"), entry["metric"]] = entry["value"]
+
+    def times(metric: str, *cases: str) -> str:
+        smaller = metric in ("size_bytes", "flops")
+        return ", ".join(
+            f"÷ {(value['fp32@onnxruntime', metric] if smaller else 1) / value[case, metric]:.1f}"
+            for case in cases
+        )
+
+    text = (ROOT / "docs" / "compression.md").read_text(encoding="utf-8")
+    _, _, table = text.partition("| | asked | nas | slim18 | half |\n")
+    rows = [line.replace("*", "").strip("| ").split("|")[-3:] for line in table.splitlines()[1:8]]
+    for column, name in enumerate(("nas", "slim18", "half")):
+        fp32 = [f"{name}@{runtime}" for runtime in ("onnxruntime", "openvino")]
+        int8 = [f"{name}-int8@{runtime}" for runtime in ("onnxruntime", "openvino")]
+        difference = value[fp32[0], "map50_95"] - value["dense@onnxruntime", "map50_95"]
+        assert [row[column].strip() for row in rows] == [
+            times("size_bytes", fp32[0]),
+            times("size_bytes", *int8),
+            times("flops", fp32[0]),
+            times("latency_ratio_b1", *fp32),
+            times("latency_ratio_b1", *int8),
+            times("latency_ratio_b32", *int8),
+            f"{difference:+.3f}".replace("0.", ".").replace("-", "−"),
+        ]

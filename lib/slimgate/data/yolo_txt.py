@@ -24,9 +24,7 @@ def read_yolo(
     *,
     name: str,
     count: int | None = None,
-    class_names: Sequence[str] | None = None,
     split: str | None = None,
-    notes: str = "",
 ) -> Dataset:
     """Return the dataset of a YOLO folder or ``data.yaml``.
 
@@ -38,9 +36,7 @@ def read_yolo(
             ``data.yaml`` or ``classes.txt`` in it).
         name: the dataset's name.
         count: read only the first ``count`` images.
-        class_names: one per class index; read from the files named above when None.
         split: the key of a ``data.yaml`` to read, such as ``train``; by default as said above.
-        notes: see ``Dataset``.
 
     Raises:
         InputError: no images, no class names, missing or unreadable images, labels of images that are not
@@ -48,10 +44,10 @@ def read_yolo(
     """
     if source.is_dir():
         images = _list_folder(source)
-        names = tuple(class_names or _names_of_folder(source))
+        names = _names_of_folder(source)
     else:
         config = _read_yaml(source)
-        names = tuple(class_names or _names_from_config(source, config))
+        names = _names_from_config(source, config)
         images = _images_from_config(source, config, _SPLIT_KEYS if split is None else (split,))
     if not images:
         raise InputError(
@@ -80,7 +76,7 @@ def read_yolo(
     if len({row["image_id"] for row in rows}) < len(rows):
         for number, row in enumerate(rows, start=1):
             row["image_id"] = number
-    return build_dataset(rows, subject=str(source), name=name, class_names=names, notes=notes, facts=facts)
+    return build_dataset(rows, subject=str(source), name=name, class_names=names, facts=facts)
 
 
 def named_splits(path: Path) -> tuple[str, ...]:
