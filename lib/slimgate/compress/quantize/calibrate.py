@@ -160,7 +160,6 @@ def _activations(
         watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     input_name = session.get_inputs()[0].name
-    width = 2 if reduce else 1
     for image in inputs:
         check_images(session, image)
         values = session.run(None, {input_name: image})
@@ -168,7 +167,7 @@ def _activations(
             # Minimum and maximum may pass over a NaN; the prediction that it reaches does not.
             raise _not_finite(["the predictions"])
         yield {
-            tensor: np.stack(values[index * width : (index + 1) * width])
+            tensor: np.stack(values[2 * index : 2 * index + 2]) if reduce else values[index]
             for index, tensor in enumerate(tensors)
         }
 

@@ -28,10 +28,13 @@ class Histogram:
 
     def add(self, values: FloatArray) -> None:
         """Count the values of one more image; a NaN makes ``low`` and ``high`` NaN."""
+        from slimgate.compress.quantize.histogram_kernel import add_counts
+
+        low, high = values.min(), values.max()
         # numpy's minimum keeps a NaN where Python's min may drop it.
-        self.low = float(np.minimum(self.low, values.min()))
-        self.high = float(np.maximum(self.high, values.max()))
-        largest = float(np.abs(values).max())
+        self.low = float(np.minimum(self.low, low))
+        self.high = float(np.maximum(self.high, high))
+        largest = float(np.maximum(-low, high))
         if not np.isfinite(largest):
             return
         if self.limit == 0.0 and largest > 0:
@@ -45,8 +48,7 @@ class Histogram:
         # All zeros so far: any range would hold them, so one is chosen when something else comes.
         if self.limit > 0.0:
             # Scaling by a power of two is exact in float32, so no value falls into its neighbour's bin.
-            bins = np.floor(values.ravel() * np.float32(BINS / 2 / self.limit)).astype(np.int32) + BINS // 2
-            self.counts += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
+            add_counts(np.ascontiguousarray(values).ravel(), np.float32(BINS / 2 / self.limit), self.counts)
 
     @property
     def edges(self) -> npt.NDArray[np.float64]:
