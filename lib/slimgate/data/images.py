@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,34 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
         raise _unreadable(path, "not an image that OpenCV can decode")
     rgb: npt.NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return rgb
+
+
+class ImageCache:
+    """Keeps decoded images for a second pass over the same files: every case of a study reads them all.
+
+    The first that fit are kept and none is dropped for a later one: a set that is read in order and does not fit
+    would otherwise push out what is asked for next.
+
+    Args:
+        limit_bytes: how much is kept at most.
+    """
+
+    def __init__(self, limit_bytes: int = 1 << 30) -> None:
+        self._free_bytes = limit_bytes
+        self._kept: dict[Path, npt.NDArray[np.uint8]] = {}
+
+    def get(
+        self, path: Path, read: Callable[[Path], npt.NDArray[np.uint8]] = read_image
+    ) -> npt.NDArray[np.uint8]:
+        """Return what ``read`` makes of a file, which nobody can write to; read again only if it was not kept."""
+        if path in self._kept:
+            return self._kept[path]
+        image = read(path)
+        if image.nbytes <= self._free_bytes:
+            image.flags.writeable = False
+            self._free_bytes -= image.nbytes
+            self._kept[path] = image
+        return image
 
 
 def inspect_image(path: Path) -> ImageFacts:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slimgate.data import Dataset
+from slimgate.data import Dataset, ImageCache
 from slimgate.detect import Detections, Protocol
 from slimgate.measure.accuracy import CocoResult, evaluate_coco
 from slimgate.measure.confusion import Confusion, count_images, sum_counts
@@ -55,6 +55,7 @@ def evaluate_runner(
     *,
     batch: int = 1,
     progress: Progress | None = None,
+    cache: ImageCache | None = None,
 ) -> Evaluation:
     """Run a detector over a dataset once and return every number that comes out of it.
 
@@ -64,6 +65,7 @@ def evaluate_runner(
         protocol: how predictions become detections, and detections numbers.
         batch: images per network call.
         progress: called with the number of images that were just finished.
+        cache: of images that were read before.
 
     Raises:
         InputError: an image cannot be read, or the network's output is not a prediction.
@@ -72,7 +74,7 @@ def evaluate_runner(
     paths = [sample.path for sample in dataset.samples]
     # The deployed protocol goes first: its suppression is what a user waits for, so it is the one that is timed.
     protocols = [protocol.deployed(), protocol, curves_protocol(protocol)]
-    for prediction in iterate_predictions(runner, paths, protocols, batch=batch):
+    for prediction in iterate_predictions(runner, paths, protocols, batch=batch, cache=cache):
         predictions.append(prediction)
         if progress is not None:
             progress(1)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from slimgate.data import (
     Dataset,
+    ImageCache,
     batch_from_images,
     read_image,
     rectangle_from_image,
@@ -78,6 +79,7 @@ def iterate_predictions(
     *,
     batch: int = 1,
     rectangle_stride: int = 0,
+    cache: ImageCache | None = None,
 ) -> Iterator[Prediction]:
     """Yield the prediction of each image file, in order.
 
@@ -89,6 +91,7 @@ def iterate_predictions(
             call with fewer images is filled up with empty ones.
         rectangle_stride: above 0, each image is run alone on the smallest canvas of whole strides: for looking,
             not for judging, since no fixed-size file can do it.
+        cache: of images that were read before.
 
     Raises:
         InputError: an image cannot be read, or a known picture does not come out as it must.
@@ -100,7 +103,7 @@ def iterate_predictions(
     batch = 1 if rectangle_stride else batch
     for start in range(0, len(paths), batch):
         chosen = paths[start : start + batch]
-        images = [read_image(path) for path in chosen]
+        images = [cache.get(path, read_image) if cache else read_image(path) for path in chosen]
         began = time.perf_counter()
         if rectangle_stride:
             network_input, placements = rectangle_from_image(images[0], size, stride=rectangle_stride)

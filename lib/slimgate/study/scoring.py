@@ -22,6 +22,7 @@ def measure_accuracy(
     Returns:
         What the reference scores when it is broken on purpose, by how; empty without a reference.
     """
+    from slimgate.data import ImageCache
     from slimgate.measure import evaluate_runner
 
     study, dataset, also = prepared.study, prepared.dataset, prepared.also
@@ -29,6 +30,7 @@ def measure_accuracy(
     images = len(dataset) + sum(len(other) for other in also.values())
     total = len(measurable) * images
     broken: dict[str, dict[str, float]] = {}
+    cache = ImageCache()
     for index, work in enumerate(measurable):
         done = index * images
 
@@ -43,9 +45,9 @@ def measure_accuracy(
                 work.record["provider"] = runner.provider
                 work.record["runner"] = runner.describe()
                 add_executed_shares(work.record, runner)
-                evaluation = evaluate_runner(runner, dataset, protocol, progress=advance)
+                evaluation = evaluate_runner(runner, dataset, protocol, progress=advance, cache=cache)
                 others = {
-                    name: evaluate_runner(runner, other, protocol, progress=advance)
+                    name: evaluate_runner(runner, other, protocol, progress=advance, cache=cache)
                     for name, other in also.items()
                 }
                 if runner.nms is None:  # rows of detections have no positions to compare

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from slimgate.data import list_images, read_image
+from slimgate.data import ImageCache, list_images, read_image
 from slimgate.data.images import inspect_image
 from slimgate.errors import InputError
 
@@ -70,6 +70,26 @@ def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes | None, foun
         path.write_bytes(content)
     with pytest.raises(InputError, match=found):
         read_image(path)
+
+
+def test_what_is_kept_is_read_once_and_nothing_is_dropped_for_it(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{index}.png" for index in range(3)]
+    for index, path in enumerate(paths):
+        Image.fromarray(np.full((4, 5, 3), index, np.uint8)).save(path)
+    reads: list[Path] = []
+
+    def read(path: Path) -> np.ndarray:
+        reads.append(path)
+        return read_image(path)
+
+    cache = ImageCache(limit_bytes=2 * 4 * 5 * 3)
+    for _ in range(2):
+        for index, path in enumerate(paths):
+            np.testing.assert_array_equal(cache.get(path, read), read_image(path))
+            assert (cache.get(path, read) == index).all()
+    assert [path.name for path in reads] == ["0.png", "1.png", *["2.png"] * 4]
+    with pytest.raises(ValueError, match="read-only"):
+        cache.get(paths[0])[:] = 0
 
 
 def test_folder_listing_takes_images_only_and_sorts(tmp_path: Path) -> None:
