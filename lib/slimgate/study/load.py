@@ -100,7 +100,7 @@ def _study_from_toml(value: Mapping[str, Any], reader: TomlReader) -> Study:
         protocol=protocol_from_toml(value, reader),
         threads=reader.whole(measure, "threads", "measure.", default=2, least=1) or 2,
         rounds=reader.whole(measure, "rounds", "measure.", default=41, least=9) or 41,
-        rounds_batch32=reader.whole(measure, "rounds_batch32", "measure.", default=9, least=9) or 9,
+        rounds_batch32=reader.whole(measure, "rounds_batch32", "measure.", default=10, least=9) or 10,
         pictures=reader.whole(measure, "pictures", "measure.", default=6, least=0) or 0,
         search=_search_from_toml(value, reader),
         required_metrics=_required_from_toml(gate, reader),
