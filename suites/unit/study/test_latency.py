@@ -31,6 +31,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[Precision]:
     return opened
 
 
+@pytest.mark.timing
 def test_int8_candidates_are_timed_against_the_original_in_fp32(
     tiny_detector: Detector, tmp_path: Path, timed: list[Precision]
 ) -> None:
@@ -42,6 +43,7 @@ def test_int8_candidates_are_timed_against_the_original_in_fp32(
     assert timed == [Precision.FP32, Precision.INT8]
 
 
+@pytest.mark.timing
 def test_without_images_everything_is_in_fp32(tiny_detector: Detector, timed: list[Precision]) -> None:
     with LatencyMeter(tiny_detector, "onnxruntime") as meter:
         assert 0 < meter.ratio(tiny_detector) < 20
