@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from fixtures.workflows import put_in_place, run_shell
+from fixtures.workflows import ROOT, put_in_place, run_shell
 
 needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed here")
 
@@ -192,3 +195,33 @@ def test_the_summary_is_the_report_or_says_that_there_is_none(tmp_path: Path) ->
         page.read_text()
         == f"# all green\nNo run at {tmp_path}/gone: the job ended before anything was judged.\n"
     )
+
+
+def run_suites(
+    monkeypatch: pytest.MonkeyPatch, codes: list[int], *arguments: str
+) -> tuple[int, list[list[str]]]:
+    """Run .ci/suites.py with sessions that end so; return its own exit code and what pytest was called with."""
+    called: list[list[str]] = []
+
+    def end(command: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
+        assert command[:3] == [sys.executable, "-m", "pytest"]
+        called.append(command[3:])
+        return subprocess.CompletedProcess(command, codes[len(called) - 1])
+
+    monkeypatch.setattr(subprocess, "run", end)
+    script = runpy.run_path(str(ROOT / ".ci" / "suites.py"))
+    return script["main"](list(arguments)), called
+
+
+@pytest.mark.parametrize(("codes", "code"), [([0, 0], 0), ([1, 0], 1), ([0, 1], 1), ([3, 1], 3), ([0, 5], 5)])
+def test_both_sessions_are_run_and_each_must_pass(
+    monkeypatch: pytest.MonkeyPatch, codes: list[int], code: int
+) -> None:
+    said, called = run_suites(monkeypatch, codes)
+    selections = [arguments[arguments.index("-m") + 1] for arguments in called]
+    assert (said, selections) == (code, ["not (gate or timing)", "gate or timing"])
+    assert ["-n" in arguments for arguments in called] == [True, False]
+
+
+def test_arguments_make_it_one_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_suites(monkeypatch, [4], "-k", "codes", "--lf") == (4, [["-k", "codes", "--lf"]])
