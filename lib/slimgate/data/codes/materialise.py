@@ -9,8 +9,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from pathlib import Path
 
 import cv2
@@ -45,7 +46,7 @@ def materialise_split(
         progress: called with (pictures done, pictures in all).
 
     Raises:
-        UsageError: there is no such split, or ``count`` does not fit it.
+        UsageError: there is no such split, or ``count`` does not fit it; or a script asks for it while it is imported.
         InputError: the folder cannot be written, or the pictures drawn are not those on record.
     """
     chosen = split_named(split)
@@ -57,6 +58,12 @@ def materialise_split(
             expected=f"1 to {chosen.count}",
             action="ask for as many pictures as the split has",
         )
+    if getattr(current_process(), "_inheriting", False):
+        # What multiprocessing itself looks at: this worker still imports the script, and the one that waits for it
+        # holds the lock.
+        raise _imported_by_workers(
+            split, "the script reads it while the processes that draw it import the script"
+        )
     base = (cache_root() if root is None else root) / "codes"
     suffix = "" if number == chosen.count else f"-first{number}"
     expected = stored_digest(chosen, number)
@@ -66,6 +73,8 @@ def materialise_split(
         with FileLock(base / f".{folder.name}.lock"):
             if not is_intact(folder, chosen, number):
                 _write(chosen, number, folder, expected, progress)
+    except BrokenProcessPool:
+        raise _imported_by_workers(split, "a process that draws it ended before it was done") from None
     except OSError as error:
         raise InputError(
             str(base),
@@ -127,6 +136,15 @@ def draw_all(split: Split, count: int) -> Iterator[tuple[bytes, list[Box], str]]
     # Forking a process with threads (torch, OpenCV) can deadlock, so the workers start afresh.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_serial) as pool:
         yield from pool.map(draw, range(count), chunksize=_CHUNK)
+
+
+def _imported_by_workers(split: str, found: str) -> UsageError:
+    return UsageError(
+        f"codes split '{split}'",
+        found=found,
+        expected="a script that does nothing when it is imported, and memory for one process per core",
+        action="put what the script does below: if __name__ == '__main__':",
+    )
 
 
 def _serial() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +104,28 @@ def test_the_manifest_tells_what_it_is(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["format"] == "slimgate-codes/1"
     assert len(manifest["images"]) == COUNT
+
+
+@pytest.mark.parametrize("guard", ["", "if __name__ == '__main__': "])
+def test_a_script_without_a_guard_is_told_so_and_does_not_wait_for_itself(tmp_path, guard):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from slimgate.data.codes import materialise, materialise_split\n"
+        "materialise.os.cpu_count = lambda: 2\n"  # one core would draw without other processes
+        f"{guard}print(materialise_split('val', count=32))\n"
+    )
+    environment = {**os.environ, "SLIMGATE_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    if guard:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode != 0
+        assert "the script reads it while the processes that draw it import the script" in done.stderr
+        assert "what to do: put what the script does below: if __name__ == '__main__':" in done.stderr
