@@ -131,15 +131,49 @@ def test_the_control_may_be_off_by_half_of_what_the_budget_asks(ratio, budget, c
         ((0.96, 1.04), 1.0, ""),
         ((0.80, 1.20), 0.75, ""),
         ((0.96, 1.04), None, ""),
-        ((0.80, 1.20), None, "known to lie between 0.800 and 1.200 only, and the smallest effect is 5.0%"),
-        ((0.96, 1.06), 1.0, "known to lie between 0.960 and 1.060 only, and the budget 1 asks for 5.0%"),
-        ((0.70, 1.01), 0.75, "known to lie between 0.700 and 1.010 only, and the budget 0.75 asks for 33.3%"),
+        (
+            (0.80, 1.20),
+            None,
+            "known to lie between 0.800 and 1.200 only, off by more than the smallest effect, 5.0%",
+        ),
+        (
+            (0.96, 1.06),
+            1.0,
+            "known to lie between 0.960 and 1.060 only, off by more than the 5.0% that the budget 1 asks for",
+        ),
+        (
+            (0.70, 1.01),
+            0.75,
+            "known to lie between 0.700 and 1.010 only, off by more than the 33.3% that the budget 0.75 asks for",
+        ),
     ],
 )
 def test_a_control_that_knows_less_than_the_budget_asks_is_none(interval, budget, complaint):
     found = control_complaint(dataclasses.replace(_control(1.0), interval=interval), budget)
     assert complaint in found
     assert bool(found) is bool(complaint)
+
+
+@pytest.mark.parametrize(
+    ("measured", "known", "complaint"),
+    [
+        ((0.49, 0.56), (0.951, 1.023), ""),  # a gain of nearly half, beside a control known to a twentieth
+        ((0.49, 0.56), (0.55, 1.0), "off by more than the 78.6% that were measured"),
+        ((1.50, 1.70), (0.80, 1.20), ""),  # a loss as well
+        ((0.97, 0.99), (0.94, 1.00), "off by more than the smallest effect, 5.0%"),
+        ((0.90, 1.10), (0.80, 1.20), "off by more than the smallest effect, 5.0%"),
+    ],
+)
+def test_without_a_budget_the_control_is_held_against_what_was_measured(measured, known, complaint):
+    found = control_complaint(dataclasses.replace(_control(1.0), interval=known), None, measured)
+    assert complaint in found
+    assert bool(found) is bool(complaint)
+
+
+def test_a_control_that_is_off_hides_no_gain_of_more_than_twice_that():
+    off = _control(1.10)
+    assert control_complaint(off, None, (0.7, 0.8)) == ""
+    assert "more than half of the 17.6% that were measured" in control_complaint(off, None, (0.7, 0.85))
 
 
 class _Runner:

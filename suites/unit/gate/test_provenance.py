@@ -1,0 +1,48 @@
+"""What differs between a record and what is judged, said so that a person sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from slimgate.gate.provenance import find_mismatches
+
+
+def step(operation: str, **settings: object) -> dict[str, Any]:
+    return {"operation": operation, "settings": settings}
+
+
+PRUNED, TRAINED = step("prune", ratio=0.3, scope="layer"), step("finetune", epochs=4)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        (
+            [PRUNED, TRAINED, step("quantize", observer="minmax", target="x86")],
+            [PRUNED, TRAINED, step("quantize", observer="mse", target="x86")],
+            "quantize(observer minmax → mse)",
+        ),
+        ([PRUNED, TRAINED], [step("prune", ratio=0.5, scope="layer"), TRAINED], "prune(ratio 0.3 → 0.5)"),
+        (
+            [PRUNED],
+            [step("prune", ratio=0.3, capped="refuse")],
+            "prune(capped none → refuse, scope layer → none)",
+        ),
+        ([PRUNED, PRUNED], [PRUNED], "prune(ratio=0.3,scope=layer) → nothing in their place"),
+        ([PRUNED, TRAINED], [PRUNED], "finetune(epochs=4) → nothing in their place"),
+        ([TRAINED], [PRUNED, TRAINED], "nothing in their place → prune(ratio=0.3,scope=layer)"),
+        ([PRUNED], [TRAINED], "prune(ratio=0.3,scope=layer) → finetune(epochs=4)"),
+        ([], [TRAINED], "no operations → finetune(epochs=4)"),
+        (
+            [PRUNED, TRAINED],
+            [step("prune", ratio=0.5, scope="layer"), step("finetune", epochs=8)],
+            "prune(ratio 0.3 → 0.5); finetune(epochs 4 → 8)",
+        ),
+    ],
+)
+def test_only_the_operations_that_differ_are_named(
+    before: list[dict[str, Any]], now: list[dict[str, Any]], said: str
+) -> None:
+    assert find_mismatches({"lineage": before}, {"lineage": now}) == [f"other operations: {said}"]
+    assert find_mismatches({"lineage": now}, {"lineage": now}) == []
