@@ -74,7 +74,29 @@ def _describe(key: str, before: Json, now: Json) -> str:
             if before.get(name) != now.get(name)
         )
         return f"other protocol: {differing}"
+    if key == "lineage" and isinstance(before, list) and isinstance(now, list):
+        return f"{_TITLES[key]}: {_describe_steps(before, now)}"
     return f"{_TITLES[key]}: {_show(before)} → {_show(now)}"
+
+
+def _describe_steps(before: list[Json], now: list[Json]) -> str:
+    """Return what differs between two lists of operations: not the steps that both begin or end with."""
+    shorter = min(len(before), len(now))
+    first = next((i for i in range(shorter) if before[i] != now[i]), shorter)
+    last = next((i for i in range(shorter - first) if before[-1 - i] != now[-1 - i]), shorter - first)
+    was, is_now = before[first : len(before) - last], now[first : len(now) - last]
+    if [step.get("operation") for step in was] == [step.get("operation") for step in is_now]:
+        pairs = zip(was, is_now, strict=True)
+        return "; ".join(_describe_step(old, new) for old, new in pairs if old != new)
+    nothing = "nothing in their place" if first or last else "no operations"
+    return f"{_show(was) if was else nothing} → {_show(is_now) if is_now else nothing}"
+
+
+def _describe_step(before: Mapping[str, Json], now: Mapping[str, Json]) -> str:
+    old, new = before.get("settings", {}), now.get("settings", {})
+    changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    texts = (f"{name} {_show(old.get(name))} → {_show(new.get(name))}" for name in changed)
+    return f"{now.get('operation')}({', '.join(texts)})"
 
 
 def _replayable(lineage: Json) -> Json:
