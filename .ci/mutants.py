@@ -1,6 +1,6 @@
 """Mutation testing of the rooms that find, measure and judge: mutmut on a sample, and its outcome as JSON.
 
-    python .ci/mutants.py [--sample N] [--seed S] [--only GLOB ...]
+    python .ci/mutants.py [--sample N] [--seed S] [--only GLOB ...] [--jobs N]
 
 mutmut wants the package below ``src``, so it runs in a stage of links (``.mutants``). What is counted and who survived
 goes to ``suites/selfcheck/results/mutants.json``, from which ``docs/faults.md`` is made.
@@ -35,14 +35,15 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=0, help="mutants to try, of all rooms (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--only", action="append", default=[], metavar="GLOB", help="only mutants so called")
+    parser.add_argument("--jobs", type=int, default=1, help="mutants tried at a time (default: 1)")
     parser.add_argument("--report", action="store_true", help="try nothing, only write the outcome again")
     arguments = parser.parse_args()
     make_stage()
     if not arguments.report:
         # The first run makes every mutant and learns which test reaches which function.
-        run_mutmut(["slimgate.detect.boxes.*"])
+        run_mutmut(["slimgate.detect.boxes.*"], arguments.jobs)
         chosen = choose(sorted(read_outcomes()), arguments)
-        run_mutmut(chosen)
+        run_mutmut(chosen, arguments.jobs)
     write_result(arguments)
     return 0
 
@@ -56,10 +57,10 @@ def make_stage() -> None:
             link.symlink_to(target)
 
 
-def run_mutmut(names: list[str]) -> None:
-    """Run mutmut on these mutants, one at a time."""
+def run_mutmut(names: list[str], jobs: int) -> None:
+    """Run mutmut on these mutants, so many at a time."""
     program = Path(sys.executable).with_name("mutmut")
-    subprocess.run([str(program), "run", "--max-children", "1", *names], cwd=STAGE, check=True)
+    subprocess.run([str(program), "run", "--max-children", str(jobs), *names], cwd=STAGE, check=True)
 
 
 def read_outcomes() -> dict[str, int | None]:
