@@ -68,9 +68,7 @@ class ImageCache:
         self._free_bytes = limit_bytes
         self._kept: dict[Path, npt.NDArray[np.uint8]] = {}
 
-    def get(
-        self, path: Path, read: Callable[[Path], npt.NDArray[np.uint8]] = read_image
-    ) -> npt.NDArray[np.uint8]:
+    def get(self, path: Path, read: Callable[[Path], npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
         """Return what ``read`` makes of a file, which nobody can write to; read again only if it was not kept."""
         if path in self._kept:
             return self._kept[path]

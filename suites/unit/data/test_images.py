@@ -89,7 +89,7 @@ def test_what_is_kept_is_read_once_and_nothing_is_dropped_for_it(tmp_path: Path)
             assert (cache.get(path, read) == index).all()
     assert [path.name for path in reads] == ["0.png", "1.png", *["2.png"] * 4]
     with pytest.raises(ValueError, match="read-only"):
-        cache.get(paths[0])[:] = 0
+        cache.get(paths[0], read)[:] = 0
 
 
 def test_folder_listing_takes_images_only_and_sorts(tmp_path: Path) -> None:

@@ -66,16 +66,18 @@ def test_a_run_holds_every_case_with_its_numbers(project):
 
 @pytest.mark.timing
 def test_an_aa_control_that_is_off_leaves_nothing_claimed_though_no_floor_asks(project, monkeypatch):
-    from slimgate.measure import control
+    from slimgate import measure
 
-    def planted(*arguments, **settings):
-        return dataclasses.replace(control(*arguments, **settings), ratio=8.0, interval=(7.9, 8.1))
+    def plant(name, **changes):
+        really = getattr(measure, name)
+        monkeypatch.setattr(measure, name, lambda *a, **k: dataclasses.replace(really(*a, **k), **changes))
 
-    monkeypatch.setattr("slimgate.measure.control", planted)
+    plant("control", ratio=1.1, interval=(1.08, 1.12))
+    plant("measure_pairs", interval=(0.95, 0.98))
     judgement = run_project(project, expression="tiny/int8@onnxruntime", timing=True).judgement
     (claimed,) = [one for one in judgement.verdicts if one.metric == "pays/int8_b1"]
     assert claimed.status is Status.INVALID
-    assert "the A/A control is off by 700.0%, more than half of the" in claimed.message
+    assert "the A/A control is off by 10.0%, more than half of the smallest effect, 5.0%" in claimed.message
     # Nobody asked about the time itself, so it is not red.
     assert not [one for one in judgement.verdicts if one.metric == "latency_ratio_b1"]
 
