@@ -22,7 +22,7 @@ from slimgate.flow import Measurement
 from slimgate.gate import Judgement, Matrix, judge_run, load_floors, load_records, load_run
 from slimgate.gate.history import Entry, History, entry_from_run, find_drifts
 from slimgate.measure import Budget, control, measure_pairs
-from slimgate.study.timing import CONTROL_WITHIN, control_complaint
+from slimgate.study.control import CONTROL_WITHIN, control_complaint
 
 from fixtures.fault_table import RESULTS
 from fixtures.faults import OPTION

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from slimgate.flow import Status
 from slimgate.gate import judge
 from slimgate.measure import summarise_pairs
-from slimgate.study.timing import control_complaint
+from slimgate.study.control import control_complaint
 
 from fixtures.experiments.power import read_record
 from fixtures.experiments.power_docs import (

@@ -12,11 +12,12 @@ from slimgate.errors import UsageError
 from slimgate.flow import Measurement, Status, Verdict
 from slimgate.gate import judge
 from slimgate.measure import PairResult, measure_pairs
+from slimgate.study.control import control_complaint
 from slimgate.study.measuring import list_measurements
-from slimgate.study.timing import control_complaint
 
 from fixtures.faults import Caught
 from fixtures.goldens import DEVICE, FP32, INT8, PROVENANCE, make_floor, make_measurement, make_record
+from fixtures.machine_states import StatefulMachine, time_study
 
 METRIC = "latency_ratio_b1"
 BUDGET = 0.9
@@ -137,6 +138,25 @@ def test_a_control_that_is_off(caught: Caught) -> None:
     machine = Machine(second=1.12)
     again = measure_pairs(machine.arm(12), machine.arm(12, follows=True), clock=machine.clock, rounds=ROUNDS)
     verdict = judge_time(measurement_of(time_int8(Machine()), control_complaint(again, BUDGET)))
+    assert verdict.status is Status.INVALID
+    caught.verdicts([verdict])
+
+
+@pytest.mark.fault("a machine that stays in a slower state")
+def test_a_slower_state(caught: Caught, monkeypatch: pytest.MonkeyPatch) -> None:
+    """INT8 takes 1.2 times the time of FP32; 0.9 of it in a state that begins after the control and does not end."""
+    timed = time_study(
+        StatefulMachine(lambda second: second > 0.7),
+        monkeypatch,
+        ("fp32", "int8"),
+        budgets={"int8 latency_ratio_b1": BUDGET + 0.05},
+    )
+    entry = {**timed["int8@onnxruntime"]["batch1"], "baseline": str(FP32)}
+    assert entry["interval"][1] < BUDGET + 0.05, "it would pass"
+    (found,) = list_measurements(
+        INT8, {"latency": {"batch1": entry}}, artifact=None, provenance=PROVENANCE, device=DEVICE
+    )
+    verdict = judge_time(found)
     assert verdict.status is Status.INVALID
     caught.verdicts([verdict])
 

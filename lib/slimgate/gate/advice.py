@@ -131,6 +131,10 @@ DO: tuple[tuple[str, str], ...] = (
     ("the floor is unused", "restore the case in the study, or remove its floors and records with a reason"),
     ("it failed:", "mend what the error names, and run the case alone"),
     ("too busy to judge", "stop what else runs on this machine, and run again; no floor was missed"),
+    (
+        "in a slower state",
+        "run again; if it stays so, stop what else runs on this machine. No floor was missed",
+    ),
     ("A/A control", "stop what else runs on this machine, and run again; no floor was missed"),
     (
         "which is no number",

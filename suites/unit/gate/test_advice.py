@@ -79,6 +79,9 @@ OTHER = make_record(make_measurement(provenance={"images": 12}))
 SINGLE = {
     "not valid": cause_of(valid=False, why_invalid="the A/A control is off by 9 %"),
     "busy": cause_of(valid=False, why_invalid="16 % more: this machine is too busy to judge"),
+    "state": cause_of(
+        valid=False, why_invalid="x took 1.70 times as long: the machine was in a slower state"
+    ),
     "unit": cause_of(unit="count"),
     "NaN": cause_of(value=math.nan),
     "percent": cause_of(value=90.0),

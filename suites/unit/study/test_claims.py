@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from slimgate.flow import Artifact, Case, Precision
+from slimgate.measure import PairResult, summarise_pairs
 from slimgate.study.claims import add_same_network, list_claims
+from slimgate.study.comparisons import Comparison, Pairs
 from slimgate.study.multiplicity import count_comparisons
 from slimgate.study.spec import Study, VariantSpec
 from slimgate.study.timing import measure_latency
@@ -259,18 +261,16 @@ def test_a_pair_of_int8_and_fp16_is_timed_and_counted(study: Study, monkeypatch:
             works.append(dataclasses.replace(work, case=case, spec=spec, runtime=runtime))
     timed = []
 
-    def measure(
-        self: Any, work: CaseWork, reference: CaseWork, batch: int, budget: float | None
-    ) -> dict[str, Any]:
-        timed.append((str(work.case), str(reference.case), batch))
-        return _entry("x", 1.0)
+    def record(self: Pairs, one: Comparison) -> PairResult:
+        timed.append((str(one.work.case), str(one.baseline.case), one.batch))
+        return summarise_pairs([1.0] * 9, [1.0] * 9, calls=(1, 1))
 
-    monkeypatch.setattr("slimgate.study.timing._Pairs.measure", measure)
+    monkeypatch.setattr(Pairs, "_time", record)
     monkeypatch.setattr("slimgate.study.timing._images", lambda prepared, batch: None)
     prepared = SimpleNamespace(study=study)
     floors = SimpleNamespace(for_metric=lambda case, metric: ())
     measure_latency(prepared, works, floors, lambda *told: None)  # type: ignore[arg-type]
-    beside_half = [pair for pair in timed if "fp16" in pair[1]]
+    beside_half = [pair for pair in timed if "fp16" in pair[1] and pair[0] != pair[1]]
     assert beside_half == [("s/int8@tensorrt-sm86", "s/fp16@tensorrt-sm86", batch) for batch in (1, 32)]
     assert set(works[2].record["latency"]["batch1"]) > {"fp16"}
     without = dataclasses.replace(study, variants=(specs[0], specs[2]))

@@ -8,8 +8,8 @@ import math
 import pytest
 from slimgate.flow import Case
 from slimgate.measure import PairResult
+from slimgate.study.control import control_complaint
 from slimgate.study.measuring import _artifact_values, add_executed_shares, list_measurements
-from slimgate.study.timing import control_complaint
 
 CASE = Case(study="s", variant="v", runtime="onnxruntime")
 RECORD = {
