@@ -14,7 +14,7 @@ from slimgate.gate.tomlfile import read_toml
 from slimgate.measure.metrics import metric_for
 from slimgate.study.protocol import protocol_from_toml
 from slimgate.study.reader import TomlReader
-from slimgate.study.spec import BUILT_IN, Study, VariantSpec, studies_folder
+from slimgate.study.spec import BUILT_IN, ENGINE_RUNTIMES, Study, VariantSpec, studies_folder
 from slimgate.study.variant import variant_from_toml
 
 STUDY_FORMAT = "slimgate-study/1"
@@ -84,6 +84,7 @@ def _study_from_toml(value: Mapping[str, Any], reader: TomlReader) -> Study:
             "the reference that others are compared with",
             "put an FP32 variant without weights, operations and NMS of its own first",
         )
+    _refuse_batches_without_a_baseline(variants, reader)
     return Study(
         id=reader.name(value, "id"),
         title=reader.text(value, "title"),
@@ -184,4 +185,27 @@ def _refuse_strange_controls(variants: Sequence[VariantSpec], reader: TomlReader
                     f"is {own}",
                     f"another variant of the study: {name_offenders(n for n in names if n != variant.name)}",
                     "name the variant that was trained as the control",
+                )
+
+
+def _refuse_batches_without_a_baseline(variants: Sequence[VariantSpec], reader: TomlReader) -> None:
+    """Refuse a batch size of an engine that the FP32 engine it is timed against is not built for."""
+    for index, variant in enumerate(variants):
+        baselines = [variants[0]]
+        if variant.precision is not Precision.FP32:
+            baselines += [
+                one for one in variants if one.precision is Precision.FP32 and one.network == variant.network
+            ]
+        for baseline in baselines:
+            shared = [
+                name for name in variant.runtimes if name in ENGINE_RUNTIMES and name in baseline.runtimes
+            ]
+            lacking = sorted({*variant.batches} - {*baseline.batches})
+            if shared and lacking:
+                raise reader.error(
+                    f"variant[{index}].batches",
+                    f"has {name_offenders(map(str, lacking))}, and '{baseline.name}', which it is timed against on "
+                    f"{shared[0]}, is built for {name_offenders(map(str, baseline.batches))}",
+                    "batch sizes that both engines are built for",
+                    f"add them to the batches of '{baseline.name}', or leave them out here",
                 )

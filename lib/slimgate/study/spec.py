@@ -83,6 +83,11 @@ class VariantSpec:
     about: str = ""
 
     @property
+    def network(self) -> tuple[object, ...]:
+        """What variants of the same network have in common, whatever their precision."""
+        return self.weights, self.operations, self.compute_capability, self.nms
+
+    @property
     def needs_labels(self) -> bool:
         """Whether its INT8 measures mAP on labelled training pictures."""
         return self.int8.get("budget") is not None or bool(self.int8.get("score_groups"))

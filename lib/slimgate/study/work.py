@@ -92,7 +92,7 @@ def name_same_in_float(study: Study, work: CaseWork) -> Case | None:
         return None
     runtime = float32_runtime(work.runtime)
     for spec in study.variants:
-        same = spec.precision is Precision.FP32 and _network(spec) == _network(work.spec)
+        same = spec.precision is Precision.FP32 and spec.network == work.spec.network
         if same and runtime in spec.runtimes:
             return Case(study=study.id, variant=spec.name, runtime=spec.runtime_label(runtime))
     return None
@@ -107,7 +107,7 @@ def name_same_in_half(study: Study, work: CaseWork, batch: int) -> Case | None:
     if work.spec.precision is not Precision.INT8 or work.runtime not in GPU_RUNTIMES:
         return None
     for spec in study.variants:
-        same = spec.precision is Precision.FP16 and _network(spec) == _network(work.spec)
+        same = spec.precision is Precision.FP16 and spec.network == work.spec.network
         if same and work.runtime in spec.runtimes and batch in spec.batches:
             return Case(study=study.id, variant=spec.name, runtime=spec.runtime_label(work.runtime))
     return None
@@ -125,12 +125,7 @@ def find_own_int8(works: Sequence[CaseWork], work: CaseWork) -> CaseWork | None:
             and one.spec.precision is Precision.INT8
             and not one.spec.int8.get("peer")
             and one.runtime == work.runtime
-            and _network(one.spec) == _network(work.spec)
+            and one.spec.network == work.spec.network
         ),
         None,
     )
-
-
-def _network(spec: VariantSpec) -> tuple[object, ...]:
-    """Return what two variants of the same network have in common."""
-    return spec.weights, spec.operations, spec.compute_capability, spec.nms

@@ -319,3 +319,33 @@ def test_cuda_graphs_run_the_same_kind_of_engine():
     spec = VariantSpec(name="v", compute_capability="8.9")
     assert spec.runtime_label("tensorrt-cudagraph") == "tensorrt-cudagraph-sm89"
     assert engine_kind("tensorrt-rtx-cudagraph") == engine_kind("tensorrt-rtx") == "tensorrt-rtx"
+
+
+ENGINES = MINIMAL.replace('runtimes = ["onnxruntime"]', 'runtimes = ["onnxruntime", "tensorrt-rtx"]').replace(
+    'operations = ["prune:0.3"]\n', "batches = [1, 32]\n"
+)
+
+
+def test_an_engine_is_timed_at_batch_sizes_that_its_baseline_is_built_for(write):
+    with pytest.raises(InputError) as raised:
+        load_study(write(ENGINES))
+    assert (
+        "variant[1].batches: has 32, and 'fp32', which it is timed against on tensorrt-rtx, is built for 1"
+        in str(raised.value)
+    )
+    assert "add them to the batches of 'fp32'" in str(raised.value)
+    for fitting in (
+        ENGINES.replace('"tensorrt-rtx"]\n[[variant]]', '"tensorrt-rtx"]\nbatches = [1, 32]\n[[variant]]'),
+        ENGINES.replace('"onnxruntime", "tensorrt-rtx"]\ncompute', '"onnxruntime"]\ncompute'),
+    ):
+        assert load_study(write(fitting)).variants[1].batches == (1, 32)
+
+
+def test_an_engine_is_timed_at_batch_sizes_that_its_own_network_in_float_is_built_for(write):
+    """The original has both sizes, the pruned network in FP32 has one."""
+    pruned = '[[variant]]\nname = "pruned"\noperations = ["prune:0.3"]\nruntimes = ["tensorrt-rtx"]\n'
+    text = MINIMAL.replace('runtimes = ["onnxruntime"]', 'runtimes = ["tensorrt-rtx"]\nbatches = [1, 32]')
+    text = text.replace('compute_capability = "8.9"', "batches = [1, 32]") + pruned
+    with pytest.raises(InputError) as raised:
+        load_study(write(text))
+    assert "variant[1].batches: has 32, and 'pruned', which it is timed against" in str(raised.value)
