@@ -97,6 +97,7 @@ _CASE_SHAPE: dict[str, Any] = {
             "control": _PAIR,
             **_PAIR,
             "ours": {"baseline": _TEXT, **_PAIR, _ANY: _ANYTHING},
+            "others": [{**_PAIR, _ANY: _ANYTHING}],
             _ANY: _ANYTHING,
         }
     },

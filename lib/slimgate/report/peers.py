@@ -15,7 +15,7 @@ from slimgate.report.numbers import (
     show_ratio,
 )
 from slimgate.report.overview import latency_cell
-from slimgate.report.rows import Row
+from slimgate.report.rows import Row, why_not_judged
 from slimgate.report.table import Cell, Column, Table, number_cell, text_cell
 from slimgate.report.times import batches_of
 
@@ -93,5 +93,7 @@ def _ours_cell(entry: Mapping[str, Any]) -> Cell:
     ours = entry.get("ours")
     if not ours:
         return Cell(text=NONE)
+    if why_not_judged(ours):
+        return Cell(text="cannot be judged")
     text = f"{show_ratio(ours['ratio'])} ({show_interval(ours['interval'])})"
     return Cell(text=text, sort=float(ours["ratio"]))

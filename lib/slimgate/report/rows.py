@@ -185,6 +185,11 @@ def baseline_row(rows: Sequence[Row]) -> Row | None:
     return next((row for row in rows if row.is_baseline), None)
 
 
+def why_not_judged(entry: Mapping[str, Any]) -> str:
+    """Return why nothing may be said by a comparison of times, or nothing where something may."""
+    return str(entry.get("why_invalid") or entry.get("why_no_claim") or "")
+
+
 def judge_speed(row: Row, batch: int = 1) -> str:
     """Return what a latency interval shows, in words; nothing when there is none.
 
@@ -196,7 +201,7 @@ def judge_speed(row: Row, batch: int = 1) -> str:
         return ""
     if entry.get("baseline") == str(row.case):
         return "A/A control"
-    if entry.get("why_invalid") or entry.get("why_no_claim"):
+    if why_not_judged(entry):
         return "cannot be judged"
     if row.is_sparse:
         return "zeros: no speed-up"

@@ -10,7 +10,7 @@ from typing import Any
 from slimgate.report.charts import draw_interval, draw_stack
 from slimgate.report.numbers import NONE, show_interval, show_ms, show_ratio
 from slimgate.report.overview import latency_cell
-from slimgate.report.rows import Row, judge_speed
+from slimgate.report.rows import Row, judge_speed, why_not_judged
 from slimgate.report.table import Cell, Column, Table, number_cell, text_cell
 
 STAGES = (("preprocess_s", "pre-process"), ("inference_s", "inference"), ("nms_s", "NMS"))
@@ -69,13 +69,10 @@ def confidence_of(rows: Sequence[Row]) -> float | None:
 
 def invalid_times(rows: Sequence[Row]) -> list[str]:
     """Return why latency could not be judged, each reason once."""
-    reasons = {
-        str(entry[key]): None
-        for row in rows
-        for entry in row.record.get("latency", {}).values()
-        for key in ("why_invalid", "why_no_claim")
-        if entry.get(key)
-    }
+    entries = [entry for row in rows for entry in row.record.get("latency", {}).values()]
+    parts = [entry.get(part) or {} for entry in entries for part in ("same", "fp16", "ours")]
+    reasons = dict.fromkeys(why_not_judged(entry) for entry in (*entries, *parts))
+    reasons.pop("", None)
     return list(reasons)
 
 
@@ -156,8 +153,15 @@ def _span(rows: Sequence[Row]) -> tuple[float, float]:
 
 
 def _ratio_cell(row: Row, batch: int) -> Cell:
-    """Return the ratio as in the main table; the row already names the case it was timed against."""
-    return dataclasses.replace(latency_cell(row, batch), below=judge_speed(row, batch))
+    """Return the ratio as in the main table, and how often it was measured if more than once.
+
+    The row already names the case it was timed against.
+    """
+    said = judge_speed(row, batch)
+    others = len((row.latency(batch) or {}).get("others", ()))
+    if others:
+        said += f"; {others + 1} times measured"
+    return dataclasses.replace(latency_cell(row, batch), below=said)
 
 
 def _interval_cell(entry: Mapping[str, Any], span: tuple[float, float]) -> Cell:

@@ -13,6 +13,7 @@ from slimgate.report.peers import peers_table
 from slimgate.report.rows import list_rows
 from slimgate.report.showcase import update_document
 from slimgate.report.sizes import sizes_table
+from slimgate.report.times import invalid_times, latency_table
 
 CASE = "codes/int8@openvino"
 
@@ -39,6 +40,26 @@ def test_a_line_for_each_row_of_a_runtime_that_another_tool_is_compared_on(compa
     assert lines["int8@openvino"][1:5] == ["nncf", "0.8871", "−0.0040", "91.8 %"]
     assert "1.40 (1.31–1.52)" in lines["int8@openvino"]
     assert lines["fp32@openvino"][7] == "–"
+
+
+def test_what_cannot_be_judged_is_not_shown_as_a_ratio(compared, tmp_path):
+    why = "the machine was in a slower state, in which ratios are others"
+    compared.cases[CASE]["latency"]["batch1"]["ours"]["why_no_claim"] = why
+    run = compared.write(tmp_path / "run")
+    rows = list_rows(load_checked(run))
+    line = _texts(peers_table(rows))["int8@openvino"]
+    assert "cannot be judged" in line
+    assert not any("1.40" in text for text in line)
+    assert why in invalid_times(rows)
+    assert why in write_report(run).read_text(encoding="utf-8")
+
+
+def test_a_time_that_was_measured_again_says_how_often(compared, tmp_path):
+    entry = compared.cases[CASE]["latency"]["batch1"]
+    entry["others"] = [{"ratio": 0.9, "interval": [0.88, 0.92], "slowed": 1.6}] * 2
+    table = latency_table(list_rows(load_checked(compared.write(tmp_path / "run"))))
+    below = [cell.below for line in table.rows for cell in line if "measured" in cell.below]
+    assert below == ["faster; 3 times measured"]
 
 
 def test_without_another_tool_there_is_no_table(run_draft, tmp_path):
