@@ -33,16 +33,17 @@ class Budget:
     Attributes:
         highest: the highest ratio that passes.
         comparisons: how many comparisons the run makes in all. The more there are, the surer one must be to fail.
+        also: further bounds, where more than one question is asked of the ratio.
     """
 
     highest: float
     comparisons: int = 1
+    also: tuple[float, ...] = ()
 
     def is_open(self, result: PairResult) -> bool:
-        """Return whether a result is neither shown to pass nor, among so many comparisons, shown to fail."""
-        passes = result.interval[1] <= self.highest
-        fails = result.simultaneous_interval(self.comparisons)[0] > self.highest
-        return not (passes or fails)
+        """Return whether, of any bound, a result is neither shown to pass nor, among so many, shown to fail."""
+        surely = result.simultaneous_interval(self.comparisons)[0]
+        return any(result.interval[1] > bound and surely <= bound for bound in (self.highest, *self.also))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ def measure_pairs(
         arm_a: the baseline, one call.
         arm_b: what is judged, one call.
         rounds: pairs to measure.
-        budget: what the ratio is held against. While that is open after the first rounds they are extended, once,
+        budget: what the ratio is held against. While any of it is open after the first rounds they are extended, once,
             to ``EXTENSION`` times as many; the confidence is shared out over the two looks.
         confidence: of the interval.
         settle_s: pause before every sample. Worker threads of one runtime go on spinning for some milliseconds

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slimgate.errors import SlimgateError
 from slimgate.flow import Case, Json
 from slimgate.study.control import CONTROL_WITHIN, control_complaint
 from slimgate.study.multiplicity import count_comparisons, simultaneous_entry
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from slimgate.gate import Floors
-    from slimgate.measure import PairResult
+    from slimgate.measure import Budget, PairResult
 
 SLOWED = 1.3
-"""How many times as long as elsewhere in the run an arm may take.
+"""How many times as long as usual in the run a baseline may take.
 
 Cores that share their power, their cache or their execution units with others have states: docs/latency.md. Typical
 times of the same file in one run fell into two groups, and this lies between them.
@@ -63,6 +64,11 @@ class Comparison:
     def control(self) -> tuple[Case, Case, int]:
         """What its A/A control is known by."""
         return self.baseline.case, self.baseline.case, self.batch
+
+    @property
+    def pauses(self) -> bool:
+        """Whether each sample is taken after a pause: the two cases run in different runtimes."""
+        return self.work.runtime != self.baseline.runtime
 
     @property
     def possible(self) -> bool:
@@ -122,35 +128,38 @@ def _budget(floors: Floors, case: Case, metric: str) -> float | None:
 
 
 class Paces:
-    """The shortest typical time of every case in a run, and how much longer than that each comparison's arms took.
+    """What is a usual time for every file in a run, and how much longer than that a comparison's baseline took.
 
-    A typical time is the median of one comparison. Arms of two runtimes are timed after a pause, which makes them
+    A typical time is the median of one comparison; the usual one is the lower quartile of the typical ones, those of
+    comparisons that were measured again not counted. Arms of two runtimes are timed after a pause, which makes them
     slower: they are held against their like only.
     """
 
     def __init__(self) -> None:
-        self._shortest: dict[tuple[Case, int, bool], float] = {}
+        self._medians: dict[tuple[Case, int, bool], list[float]] = {}
 
     def note(self, one: Comparison, result: PairResult) -> None:
-        """Add what a comparison took, also if it is measured again."""
-        for key, median in self._medians(one, result):
-            self._shortest[key] = min(median, self._shortest.get(key, median))
+        """Add what both arms of a comparison took."""
+        arms = {one.baseline.case: result.seconds_a, one.work.case: result.seconds_b}
+        for case, seconds in arms.items():
+            self._medians.setdefault((case, one.batch, one.pauses), []).append(float(np.median(seconds)))
 
-    def slowed(self, one: Comparison, result: PairResult) -> tuple[float, Case]:
-        """Return how many times as long as at its fastest in the run an arm took, the one that was slowed more."""
-        return max(
-            ((median / self._shortest[key], key[0]) for key, median in self._medians(one, result)),
-            key=lambda found: found[0],
-        )
+    def slowed(self, one: Comparison, result: PairResult) -> float:
+        """Return how many times as long as usual the baseline took: what is judged has no part in it."""
+        typical = sorted(self._medians[one.baseline.case, one.batch, one.pauses])
+        return float(np.median(result.seconds_a)) / typical[len(typical) // 4]
 
-    def _medians(self, one: Comparison, result: PairResult) -> Iterator[tuple[tuple[Case, int, bool], float]]:
-        pause = one.work.runtime != one.baseline.runtime
-        for work, seconds in ((one.baseline, result.seconds_a), (one.work, result.seconds_b)):
-            yield (work.case, one.batch, pause), float(np.median(seconds))
+
+@dataclass(frozen=True)
+class Timed:
+    """One measurement of a comparison, and the A/A control that was taken before it in the same pass."""
+
+    result: PairResult
+    control: PairResult
 
 
 class Pairs:
-    """Measures comparisons, and says of each what the record is to hold.
+    """Measures comparisons, pass by pass, and says of each what the record is to hold.
 
     Args:
         prepared: the study, and how its files are opened.
@@ -160,82 +169,133 @@ class Pairs:
     def __init__(self, prepared: Prepared, images: Mapping[int, npt.NDArray[np.float32]]) -> None:
         self._prepared = prepared
         self._images = images
-        self._results: dict[tuple[Case, Case, int], PairResult] = {}
-        self._times: dict[tuple[Case, Case, int], int] = {}
+        self._timed: dict[tuple[Case, Case, int], list[Timed]] = {}
+        self._controls: dict[tuple[Case, Case, int], PairResult] = {}
         self._paces = Paces()
+        self._is_first = True
         self._comparisons = count_comparisons(prepared.study)
 
+    def begin_again(self) -> None:
+        """Begin another pass: what is measured in it gets controls of its own."""
+        self._is_first = False
+        self._controls.clear()
+
     def measure(self, one: Comparison) -> None:
-        """Time a comparison; where it was timed before, the one in which the machine was faster is kept."""
-        result = self._time(one)
-        self._paces.note(one, result)
-        self._times[one.key] = self._times.get(one.key, 0) + 1
-        before = self._results.get(one.key)
-        if before is None or self._paces.slowed(one, result)[0] < self._paces.slowed(one, before)[0]:
-            self._results[one.key] = result
+        """Time a comparison, and its A/A control if it is the first of its baseline in this pass.
+
+        What cannot be timed is noted as failed: the baseline where its control breaks, else the case.
+        """
+        if not one.possible:
+            return
+        at_fault = one.baseline
+        try:
+            if one.control not in self._controls:
+                self._controls[one.control] = self._time_control(one)
+            control = self._controls[one.control]
+            at_fault = one.work
+            result = control if one.key == one.control else self._time(one, control)
+        except SlimgateError as error:
+            at_fault.fail(error)
+            return
+        self._timed.setdefault(one.key, []).append(Timed(result, control))
+        if self._is_first:
+            self._paces.note(one, result)
 
     def is_slowed(self, one: Comparison) -> bool:
-        """Return whether the machine was in a slower state than elsewhere in the run while it was timed."""
-        result = self._results.get(one.key)
-        return result is not None and self._paces.slowed(one, result)[0] > SLOWED
+        """Return whether the machine was in a slower state than usual whenever it was timed."""
+        return one.key in self._timed and self._slowed(one, self._chosen(one)) > SLOWED
 
     def entry(self, one: Comparison) -> dict[str, Json] | None:
-        """Return the ``latency`` entry of a comparison, or None where it was not timed."""
-        result, control = self._results.get(one.key), self._results.get(one.control)
-        if result is None or control is None:
+        """Return the ``latency`` entry of a comparison, or None where it was not timed.
+
+        Of several measurements it is the one whose baseline was fastest. The others are listed with it.
+        """
+        if one.key not in self._timed:
             return None
-        slowed, slower = self._paces.slowed(one, result)
+        chosen = self._chosen(one)
+        result, control, slowed = chosen.result, chosen.control, self._slowed(one, chosen)
         entry = {
             "baseline": str(one.baseline.case),
             **result.to_json(),
             "simultaneous": simultaneous_entry(result, self._comparisons),
             "control": {"ratio": control.ratio, "interval": list(control.interval)},
             "slowed": slowed,
-            "measured": self._times[one.key],
+            "others": [
+                {
+                    "ratio": timed.result.ratio,
+                    "interval": list(timed.result.interval),
+                    "slowed": self._slowed(one, timed),
+                }
+                for timed in self._timed[one.key]
+                if timed is not chosen
+            ],
         }
         complaint = control_complaint(control, one.budget, result.interval)
-        complaint = complaint or slowed_complaint(slowed, slower)
+        complaint = complaint or slowed_complaint(slowed, one.baseline.case)
         # A time that no floor asks about is no INVALID measurement, but nothing may be claimed by it.
         name = "why_no_claim" if one.budget is None else "why_invalid"
         return {**entry, name: complaint} if complaint else entry
 
-    def _time(self, one: Comparison) -> PairResult:
-        """Return one comparison's rounds.
+    def _chosen(self, one: Comparison) -> Timed:
+        return min(self._timed[one.key], key=lambda timed: self._slowed(one, timed))
 
-        The one extension is used while the budget is open, or without one while 1 is: whether a variant pays is asked
-        of every one but the original in another runtime and those that are here for another purpose.
+    def _slowed(self, one: Comparison, timed: Timed) -> float:
+        return self._paces.slowed(one, timed.result)
+
+    def _time_control(self, one: Comparison) -> PairResult:
+        from slimgate.measure import control
+
+        images = self._images[one.batch]
+        with self._prepared.open(one.baseline.spec, one.baseline.runtime, batch=one.batch) as runner:
+            return control(lambda: runner.run(images), rounds=self._rounds(one), within=CONTROL_WITHIN)
+
+    def _time(self, one: Comparison, control: PairResult) -> PairResult:
+        from slimgate.measure import measure_pairs
+
+        images, open_runner = self._images[one.batch], self._prepared.open
+        with (
+            open_runner(one.baseline.spec, one.baseline.runtime, batch=one.batch) as runner_a,
+            open_runner(one.work.spec, one.work.runtime, batch=one.batch) as runner_b,
+        ):
+            return measure_pairs(
+                lambda: runner_a.run(images),
+                lambda: runner_b.run(images),
+                rounds=self._rounds(one),
+                settle_s=_SETTLE_S if one.pauses else 0.0,
+                budget=self._asked(one, control),
+            )
+
+    def _asked(self, one: Comparison, control: PairResult) -> Budget | None:
+        """Return what the ratio is held against, all of it: the extension is used while any of it is open.
+
+        Whether a variant pays is asked of every one but the original in another runtime and those that are here for
+        another purpose; to be faster it has to be so by more than the control is off (``gate.pays``).
         """
-        from slimgate.measure import Budget, control, measure_pairs
+        from slimgate.measure import Budget
 
-        study, images = self._prepared.study, self._images[one.batch]
-        rounds = study.rounds if one.batch == 1 else study.rounds_batch32
-        work, baseline = one.work, one.baseline
-        with self._prepared.open(baseline.spec, baseline.runtime, batch=one.batch) as runner_a:
-            if one.key == one.control:
-                return control(lambda: runner_a.run(images), rounds=rounds, within=CONTROL_WITHIN)
-            asked = one.budget
-            if asked is None and work.spec is not study.reference and not work.spec.no_gain:
-                asked = 1.0
-            with self._prepared.open(work.spec, work.runtime, batch=one.batch) as runner_b:
-                return measure_pairs(
-                    lambda: runner_a.run(images),
-                    lambda: runner_b.run(images),
-                    rounds=rounds,
-                    settle_s=0.0 if work.runtime == baseline.runtime else _SETTLE_S,
-                    budget=None if asked is None else Budget(highest=asked, comparisons=self._comparisons),
-                )
+        bounds = [] if one.budget is None else [one.budget]
+        spec = one.work.spec
+        if spec is not self._prepared.study.reference and not spec.no_gain:
+            bounds.append(min(1.0, control.interval[0]))
+        if not bounds:
+            return None
+        return Budget(highest=bounds[0], also=tuple(bounds[1:]), comparisons=self._comparisons)
+
+    def _rounds(self, one: Comparison) -> int:
+        study = self._prepared.study
+        return study.rounds if one.batch == 1 else study.rounds_batch32
 
 
-def slowed_complaint(slowed: float, slower: Case) -> str:
-    """Return why a comparison says nothing about the machine as it is otherwise, or nothing.
+def slowed_complaint(slowed: float, baseline: Case) -> str:
+    """Return why a comparison says nothing about the machine as it usually is, or nothing.
 
     Args:
-        slowed: how many times as long as at its fastest in the run an arm took.
-        slower: the case of that arm.
+        slowed: how many times as long as usual in the run the baseline took.
+        baseline: its case.
     """
     if slowed <= SLOWED:
         return ""
     return (
-        f"{slower} took {slowed:.2f} times as long as elsewhere in this run, whenever this was measured: "
+        f"{baseline} took {slowed:.2f} times as long as usual in this run, whenever this was measured: "
         "the machine was in a slower state, in which ratios are others"
     )

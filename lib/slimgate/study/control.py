@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 _SMALLEST_EFFECT = 1.05
 """A budget of "not slower" asks for no difference at all; 5 % is the smallest effect worth a verdict."""
 
+_LARGEST_EFFECT = 1.10
+"""However much a budget asks for: a speed-up of a half is no reason to believe a machine that is off by a quarter."""
+
 CONTROL_WITHIN = math.sqrt(_SMALLEST_EFFECT)
 """Half of the smallest effect: no budget complains of a control that is nearer to 1 than this."""
 
@@ -22,8 +25,8 @@ def control_complaint(
 
     The A/A control times the baseline against itself. If it is off by more than half of what the budget asks
     for, the machine itself is the larger effect. If it is not even known to be within all of it, nobody can tell.
-    Without a budget, what was measured has to be that much larger than the control is off: a control that is known to
-    a twentieth says nothing about a gain of the same size, and does not hide a gain of a half.
+    Without a budget it is held against what was measured. At least 5 % are asked for, and at most 10 %: a machine that
+    takes the same thing for a tenth faster is not believed about a half either.
 
     Args:
         control: the A/A measurement.
@@ -31,13 +34,17 @@ def control_complaint(
         measured: interval of the ratio, looked at where there is no budget; at least the smallest effect is asked for.
     """
     asked = max(_size_of(budget, measured), math.log(_SMALLEST_EFFECT))
-    share = f"{math.expm1(asked):.1%}"
-    if budget is not None:
+    most = math.log(_LARGEST_EFFECT)
+    share = f"{math.expm1(min(asked, most)):.1%}"
+    if asked > most:
+        effect = f"the largest effect that a control is held against, {share}"
+    elif budget is not None:
         effect = f"the {share} that the budget {budget:g} asks for"
     elif asked > math.log(_SMALLEST_EFFECT):
         effect = f"the {share} that were measured"
     else:
         effect = f"the smallest effect, {share}"
+    asked = min(asked, most)
     if control.off() > asked / 2:
         return (
             f"the A/A control is off by {math.expm1(control.off()):.1%}, more than half of {effect}: "

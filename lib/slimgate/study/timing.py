@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from slimgate.errors import SlimgateError
-from slimgate.study.comparisons import Comparison, Pairs, plan_comparisons
+from slimgate.study.comparisons import Pairs, plan_comparisons
 from slimgate.study.prepare import Prepared
 from slimgate.study.work import CaseWork
 
@@ -18,10 +17,13 @@ if TYPE_CHECKING:
     from slimgate.gate import Floors
 
 _AGAIN = 6
-"""How many more times what the machine ran slowly is measured."""
+"""How many more passes there are over what the machine ran slowly."""
 
 _PAUSE_S = 3.0
-"""Before each of them. Slower states were seen to last 6 to 20 s."""
+"""Before each of these passes. Slower states were seen to last 6 to 20 s."""
+
+_LONGEST_S = 180.0
+"""No pass begins later than this after the first of them."""
 
 
 def measure_latency(
@@ -39,16 +41,18 @@ def measure_latency(
     total = len(planned)
     for index, one in enumerate(planned):
         progress(index, total, str(one))
-        _measure(pairs, one)
+        pairs.measure(one)
+    began = time.monotonic()
     for _ in range(_AGAIN):
         slowed = [one for one in planned if one.possible and pairs.is_slowed(one)]
-        if not slowed:
+        if not slowed or time.monotonic() - began > _LONGEST_S:
             break
         progress(total, total, f"the machine was slow {len(slowed)} times: a pause, and these again")
         time.sleep(_PAUSE_S)
+        pairs.begin_again()
         for one in slowed:
             progress(total, total, f"again: {one}")
-            _measure(pairs, one)
+            pairs.measure(one)
     for one in planned:
         entry = pairs.entry(one)
         if entry is None or one.part is None:
@@ -59,15 +63,6 @@ def measure_latency(
         elif f"batch{one.batch}" in latency:
             latency[f"batch{one.batch}"][one.part] = entry
     progress(total, total, "")
-
-
-def _measure(pairs: Pairs, one: Comparison) -> None:
-    if not one.possible:
-        return
-    try:
-        pairs.measure(one)
-    except SlimgateError as error:
-        one.work.fail(error)
 
 
 def measure_suppression(

@@ -261,16 +261,18 @@ def test_a_pair_of_int8_and_fp16_is_timed_and_counted(study: Study, monkeypatch:
             works.append(dataclasses.replace(work, case=case, spec=spec, runtime=runtime))
     timed = []
 
-    def record(self: Pairs, one: Comparison) -> PairResult:
-        timed.append((str(one.work.case), str(one.baseline.case), one.batch))
+    def record(self: Pairs, one: Comparison, control: PairResult | None = None) -> PairResult:
+        if control is not None:
+            timed.append((str(one.work.case), str(one.baseline.case), one.batch))
         return summarise_pairs([1.0] * 9, [1.0] * 9, calls=(1, 1))
 
     monkeypatch.setattr(Pairs, "_time", record)
+    monkeypatch.setattr(Pairs, "_time_control", record)
     monkeypatch.setattr("slimgate.study.timing._images", lambda prepared, batch: None)
     prepared = SimpleNamespace(study=study)
     floors = SimpleNamespace(for_metric=lambda case, metric: ())
     measure_latency(prepared, works, floors, lambda *told: None)  # type: ignore[arg-type]
-    beside_half = [pair for pair in timed if "fp16" in pair[1] and pair[0] != pair[1]]
+    beside_half = [pair for pair in timed if "fp16" in pair[1]]
     assert beside_half == [("s/int8@tensorrt-sm86", "s/fp16@tensorrt-sm86", batch) for batch in (1, 32)]
     assert set(works[2].record["latency"]["batch1"]) > {"fp16"}
     without = dataclasses.replace(study, variants=(specs[0], specs[2]))

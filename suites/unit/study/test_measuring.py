@@ -112,9 +112,11 @@ def _control(ratio: float) -> PairResult:
     ("ratio", "budget", "complains"),
     [
         (1.00, 0.8, False),
-        (1.10, 0.8, False),
-        (1.13, 0.8, True),
-        (1 / 1.13, 0.8, True),
+        (1.03, 0.93, False),
+        (1.04, 0.93, True),
+        (1.048, 0.5, False),  # however much is asked for, 5 % are the most
+        (1.05, 0.5, True),
+        (1 / 1.05, 0.5, True),
         (1.02, 1.0, False),
         (1.03, 1.0, True),
         (1.02, None, False),
@@ -129,7 +131,7 @@ def test_the_control_may_be_off_by_half_of_what_the_budget_asks(ratio, budget, c
     ("interval", "budget", "complaint"),
     [
         ((0.96, 1.04), 1.0, ""),
-        ((0.80, 1.20), 0.75, ""),
+        ((0.92, 1.09), 0.75, ""),
         ((0.96, 1.04), None, ""),
         (
             (0.80, 1.20),
@@ -142,9 +144,10 @@ def test_the_control_may_be_off_by_half_of_what_the_budget_asks(ratio, budget, c
             "known to lie between 0.960 and 1.060 only, off by more than the 5.0% that the budget 1 asks for",
         ),
         (
-            (0.70, 1.01),
+            (0.90, 1.01),
             0.75,
-            "known to lie between 0.700 and 1.010 only, off by more than the 33.3% that the budget 0.75 asks for",
+            "known to lie between 0.900 and 1.010 only, off by more than the largest effect that a control is held "
+            "against, 10.0%",
         ),
     ],
 )
@@ -158,8 +161,14 @@ def test_a_control_that_knows_less_than_the_budget_asks_is_none(interval, budget
     ("measured", "known", "complaint"),
     [
         ((0.49, 0.56), (0.951, 1.023), ""),  # a gain of nearly half, beside a control known to a twentieth
-        ((0.49, 0.56), (0.55, 1.0), "off by more than the 78.6% that were measured"),
-        ((1.50, 1.70), (0.80, 1.20), ""),  # a loss as well
+        (
+            (0.49, 0.56),
+            (0.89, 1.0),
+            "off by more than the largest effect that a control is held against, 10.0%",
+        ),
+        ((1.50, 1.70), (0.92, 1.09), ""),  # a loss as well
+        ((0.90, 0.93), (0.93, 1.00), ""),
+        ((0.90, 0.93), (0.92, 1.00), "off by more than the 7.5% that were measured"),
         ((0.97, 0.99), (0.94, 1.00), "off by more than the smallest effect, 5.0%"),
         ((0.90, 1.10), (0.80, 1.20), "off by more than the smallest effect, 5.0%"),
     ],
@@ -171,9 +180,9 @@ def test_without_a_budget_the_control_is_held_against_what_was_measured(measured
 
 
 def test_a_control_that_is_off_hides_no_gain_of_more_than_twice_that():
-    off = _control(1.10)
+    off = _control(1.04)
     assert control_complaint(off, None, (0.7, 0.8)) == ""
-    assert "more than half of the 17.6% that were measured" in control_complaint(off, None, (0.7, 0.85))
+    assert "more than half of the 7.5% that were measured" in control_complaint(off, None, (0.7, 0.93))
 
 
 class _Runner:

@@ -208,7 +208,7 @@ def test_a_case_that_cannot_be_timed_is_invalid_and_the_others_go_on(project, mo
     def refuse(*_):
         raise InputError("input of engine", found="batch 32", expected="batch 1", action="export")
 
-    monkeypatch.setattr("slimgate.study.comparisons.Pairs.measure", refuse)
+    monkeypatch.setattr("slimgate.study.comparisons.Pairs._time_control", refuse)
     judgement = run_project(project, expression="fp32@onnxruntime", timing=True).judgement
     (verdict,) = judgement.red()
     assert (verdict.metric, verdict.status) == ("case", Status.INVALID)
