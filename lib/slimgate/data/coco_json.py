@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ import numpy as np
 from slimgate.data.checked import build_dataset, require_no_offenders
 from slimgate.data.sample import Dataset
 from slimgate.errors import InputError
+
+LARGEST_ID = 2**53 - 1
+"""Larger whole numbers are not all exact in float64, in which COCO's evaluators carry ids."""
 
 _ACTION = "correct the annotation file, or export it again"
 
@@ -37,6 +40,12 @@ def read_coco(path: Path, *, name: str, count: int | None = None, images: Path |
     document = _read_document(path)
     folder = images or _image_folder(path)
     categories = sorted(document["categories"], key=lambda category: int(category["id"]))
+    _require_once(
+        path, [int(category["id"]) for category in categories], "category ids", "entry per category"
+    )
+    _require_once(
+        path, [str(category["name"]) for category in categories], "category names", "name per category"
+    )
     category_ids = tuple(int(category["id"]) for category in categories)
     index_of = {number: index for index, number in enumerate(category_ids)}
     records = document["images"]
@@ -71,7 +80,7 @@ def _read_document(path: Path) -> dict[str, Any]:
         raise InputError(
             str(path), found="no such file", expected="a COCO instances file", action="check the path"
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             str(path), found=f"not JSON ({error})", expected="a COCO instances file", action=_ACTION
         ) from error
@@ -113,7 +122,14 @@ def _read_document(path: Path) -> dict[str, Any]:
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
+    """Return whether a number is whole, and small enough for the evaluator, which keeps ids as float64."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > LARGEST_ID:
+        return False
+    return float(value).is_integer()
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, int | float) and value in (0, 1)
 
 
 def _is_amount(value: object) -> bool:
@@ -128,7 +144,7 @@ def _is_anything(value: object) -> bool:
     return True
 
 
-_WHOLE = (_is_whole, "a whole number")
+_WHOLE = (_is_whole, "a whole number below 2^53")
 _TEXT = (_is_text, "a text")
 _FIELDS: Mapping[str, dict[str, tuple[Callable[[object], bool], str]]] = {
     "images": {"id": _WHOLE, "file_name": _TEXT, "width": _WHOLE, "height": _WHOLE},
@@ -137,7 +153,7 @@ _FIELDS: Mapping[str, dict[str, tuple[Callable[[object], bool], str]]] = {
     "categories": {"id": _WHOLE, "name": (_is_anything, "")},
 }
 _OPTIONAL: Mapping[str, dict[str, tuple[Callable[[object], bool], str]]] = {
-    "annotations": {"area": (_is_amount, "square pixels")},
+    "annotations": {"area": (_is_amount, "square pixels"), "iscrowd": (_is_flag, "0 or 1")},
 }
 """What each entry must have and may have, and what kind of value that is."""
 
@@ -159,15 +175,7 @@ def _group_annotations(
 ) -> dict[int, list[Mapping[str, Any]]]:
     """Return annotations by image id, every one of them usable."""
     known = {int(record["id"]) for record in records}
-    if len(known) < len(records):
-        ids = [int(record["id"]) for record in records]
-        require_no_offenders(
-            str(path),
-            sorted({number for number in ids if ids.count(number) > 1}),
-            found="image ids used more than once",
-            expected="one entry per image",
-            action=_ACTION,
-        )
+    _require_once(path, [int(record["id"]) for record in records], "image ids", "entry per image")
     labels = [f"annotation {row.get('id', f'[{i}]')}" for i, row in enumerate(annotations)]
     require_no_offenders(
         str(path),
@@ -206,6 +214,16 @@ def _group_annotations(
     for row in annotations:
         grouped[int(row["image_id"])].append(row)
     return grouped
+
+
+def _require_once(path: Path, values: Sequence[int | str], what: str, expected: str) -> None:
+    require_no_offenders(
+        str(path),
+        [str(value) for value, times in Counter(values).items() if times > 1],
+        found=f"{what} used more than once",
+        expected=f"one {expected}",
+        action=_ACTION,
+    )
 
 
 def _is_box(value: object) -> bool:

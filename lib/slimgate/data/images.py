@@ -18,8 +18,11 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".
 """File endings, lower case, that count as images when a folder is listed."""
 
 _EXIF_ORIENTATION = 0x0112
+_TIFF_SIZE = (256, 257)
 _JPEG_END = b"\xff\xd9"
 _ROTATED = frozenset({5, 6, 7, 8})
+_MOST_PIXELS = 1 << 30
+"""What OpenCV decodes; a file of some hundred bytes can claim more, and would be decoded for minutes to be refused."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +140,24 @@ def _require_whole(path: Path, encoded: bytes) -> tuple[int, int]:
         raise _unreadable(path, "not an image")
     try:
         with decoder(io.BytesIO(encoded)) as image:
-            width, height = image.size
-            upright = image.getexif().get(_EXIF_ORIENTATION, 1) not in _ROTATED
+            # Of a TIFF, newer Pillow has turned the size already; its tags have not been.
+            width, height = (
+                [int(image.tag_v2[tag]) for tag in _TIFF_SIZE]
+                if isinstance(image, TiffImageFile)
+                else image.size
+            )
+            if width * height > _MOST_PIXELS:
+                raise _unreadable(path, f"{width} x {height} pixels by its header, more than {_MOST_PIXELS}")
+            # Of a PNG, this decodes.
+            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in _ROTATED
             if not (decoder is JpegImageFile and encoded.rstrip(b"\x00").endswith(_JPEG_END)):
                 image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except InputError:
+        raise
+    except Exception as error:
+        # Decoders raise whatever damaged bytes lead them to.
         raise _unreadable(path, f"truncated or damaged ({error})") from error
-    return (width, height) if upright else (height, width)
+    return (height, width) if turned else (width, height)
 
 
 def _unreadable(path: Path, found: str) -> InputError:

@@ -79,15 +79,18 @@ def training_source(source: str) -> str:
 def held_out_source(source: str) -> str | None:
     """Return what a ``data.yaml`` itself keeps for evaluation, its ``val``, else its ``test`` images.
 
-    None where it names neither, and for every other source.
+    So it does of a single split of it, such as ``data.yaml:train``. None where it names neither, and for every other
+    source.
 
     Raises:
         InputError: the file cannot be read.
     """
-    if Path(source).suffix not in _YAML:
+    part = _SPLIT.fullmatch(source)
+    config = part["file"] if part else source
+    if Path(config).suffix not in _YAML:
         return None
-    split = next((split for split in named_splits(Path(source)) if split != "train"), None)
-    return split and f"{source}:{split}"
+    split = next((split for split in named_splits(Path(config)) if split != "train"), None)
+    return split and f"{config}:{split}"
 
 
 def _name_of(config: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from slimgate.data.checked import build_dataset, inspect_images, require_no_offenders
+from slimgate.data.coco_json import LARGEST_ID
 from slimgate.data.images import IMAGE_SUFFIXES, list_images
 from slimgate.data.sample import Dataset
 from slimgate.errors import InputError
@@ -61,11 +62,11 @@ def read_yolo(
     parsed = _parse_labels(source, [_label_path(image) for image in images], len(names))
     facts = inspect_images(str(source), images)
     rows = []
-    for number, (path, table, fact) in enumerate(zip(images, parsed, facts, strict=True), start=1):
+    for number, path, table, fact in zip(_image_ids(images), images, parsed, facts, strict=True):
         boxes = _pixels_from_fractions(table[:, 1:], fact.width, fact.height)
         rows.append(
             {
-                "image_id": int(path.stem) if path.stem.isdecimal() else number,
+                "image_id": number,
                 "path": path,
                 "boxes": boxes,
                 "classes": table[:, 0].astype(np.int64),
@@ -73,10 +74,21 @@ def read_yolo(
                 "areas": (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]),
             }
         )
-    if len({row["image_id"] for row in rows}) < len(rows):
-        for number, row in enumerate(rows, start=1):
-            row["image_id"] = number
     return build_dataset(rows, subject=str(source), name=name, class_names=names, facts=facts)
+
+
+def _image_ids(images: Sequence[Path]) -> list[int]:
+    """Return the numbers that images are named by, as in COCO, else their places; of all of them alike.
+
+    Names such as 20231123150000123 are numbers that the evaluator cannot tell apart.
+    """
+    places = list(range(1, len(images) + 1))
+    # int() itself refuses texts of thousands of digits.
+    texts = [image.stem if len(image.stem) <= len(str(LARGEST_ID)) else "" for image in images]
+    if not all(text.isdecimal() for text, image in zip(texts, images, strict=True) if image.stem.isdecimal()):
+        return places
+    numbers = [int(text) if text.isdecimal() else place for text, place in zip(texts, places, strict=True)]
+    return numbers if len(set(numbers)) == len(numbers) and max(numbers, default=0) <= LARGEST_ID else places
 
 
 def named_splits(path: Path) -> tuple[str, ...]:
@@ -106,9 +118,7 @@ def _names_of_folder(folder: Path) -> tuple[str, ...]:
     if config.exists():
         return _names_from_config(config, _read_yaml(config))
     if listing.exists():
-        return tuple(
-            line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()
-        )
+        return tuple(line.strip() for line in _read_lines(listing) if line.strip())
     raise InputError(
         str(folder),
         found="no class names",
@@ -191,8 +201,22 @@ def _images_from_config(path: Path, config: dict[str, Any], keys: Sequence[str])
 
 
 def _images_from_list(listing: Path) -> list[Path]:
-    lines = (line.strip() for line in listing.read_text(encoding="utf-8").splitlines())
+    if listing.suffix.lower() in IMAGE_SUFFIXES:
+        return [listing]
+    lines = (line.strip() for line in _read_lines(listing))
     return [listing.parent / line for line in lines if line]
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(
+            str(path),
+            found=f"cannot be read as text ({error})",
+            expected="a text file in UTF-8, one entry per line",
+            action="save it as UTF-8, or correct what names it",
+        ) from None
 
 
 def _label_path(image: Path) -> Path:

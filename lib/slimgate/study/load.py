@@ -129,7 +129,7 @@ def _search_from_toml(value: Mapping[str, Any], reader: TomlReader) -> Mapping[s
     path = reader.path.parent / reader.text(table, "file", "search.")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise reader.error(
             "search.file",
             f"{path} cannot be read ({error})",

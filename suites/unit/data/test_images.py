@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +36,12 @@ def test_grey_and_transparent_pictures_become_three_channels(tmp_path: Path) -> 
     assert read_image(tmp_path / "alpha.png")[0, 0].tolist() == [10, 20, 30]
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_facts_agree_with_pixels_for_rotated_photographs(tmp_path: Path, orientation: int) -> None:
-    path = tmp_path / "photo.jpg"
+def test_facts_agree_with_pixels_for_rotated_photographs(
+    tmp_path: Path, orientation: int, suffix: str
+) -> None:
+    path = tmp_path / f"photo.{suffix}"
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(gradient(40, 30)).save(path, exif=exif)
@@ -69,6 +74,29 @@ def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes | None, foun
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=found):
+        read_image(path)
+
+
+def test_a_header_that_claims_more_pixels_than_can_be_decoded_is_refused_at_once(tmp_path: Path) -> None:
+    header = struct.pack(">II5B", 2_000_000, 2_000_000, 8, 2, 0, 0, 0)
+    chunk = (
+        struct.pack(">I", len(header)) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    )
+    body = zlib.compress(b"")
+    data = struct.pack(">I", len(body)) + b"IDAT" + body + struct.pack(">I", zlib.crc32(b"IDAT" + body))
+    path = tmp_path / "huge.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + data)
+    with pytest.raises(InputError, match="2000000 x 2000000 pixels by its header, more than"):
+        inspect_image(path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_tiff_whose_tags_are_of_the_wrong_kind_is_refused(tmp_path: Path) -> None:
+    entries = [(256, 3, 1, 4), (257, 3, 1, 4), (273, 2, 4, 0x00313233)]
+    table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    path = tmp_path / "odd.tif"
+    path.write_bytes(b"II*\x00" + struct.pack("<IH", 8, len(entries)) + table + bytes(4))
+    with pytest.raises(InputError, match=r"odd\.tif: truncated or damaged"):
         read_image(path)
 
 

@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from slimgate.data import load_dataset
+from slimgate.data import held_out_source, load_dataset
+from slimgate.data.yolo_txt import _image_ids
+from slimgate.detect import Detections
 from slimgate.errors import InputError, SlimgateError, UsageError
+from slimgate.measure import evaluate_coco
 
 from fixtures.datasets import CLASS_NAMES, SIZES, write_dataset
 
@@ -120,6 +123,71 @@ def test_yaml_may_list_images_in_a_text_file(dataset_folder: Path) -> None:
     assert names == ["0002.jpg", "0001.jpg"]
 
 
+def test_pictures_named_by_numbers_that_float64_cannot_tell_apart_are_numbered_by_place(
+    dataset_folder: Path,
+) -> None:
+    """Names such as a time stamp with milliseconds."""
+    for kind, suffix in (("images", "jpg"), ("labels", "txt")):
+        for place, path in enumerate(sorted((dataset_folder / kind).glob(f"*.{suffix}"))):
+            path.rename(path.with_stem(str(20231123150000123 + place)))
+    dataset = load_dataset(dataset_folder)
+    assert [sample.image_id for sample in dataset.samples] == list(range(1, len(SIZES) + 1))
+    exact = [
+        Detections(sample.boxes.astype(np.float32), np.ones(len(sample.boxes), np.float32), sample.classes)
+        for sample in dataset.samples
+    ]
+    assert evaluate_coco(dataset, exact).numbers["AP"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("digits", [16, 20, 5000])
+def test_a_name_of_many_digits_is_no_number(dataset_folder: Path, digits: int) -> None:
+    if digits > 200:
+        names = [Path("1.jpg"), Path("9" * digits + ".jpg")]
+        assert _image_ids(names) == [1, 2]
+        return
+    for kind, suffix in (("images", "jpg"), ("labels", "txt")):
+        path = sorted((dataset_folder / kind).glob(f"*.{suffix}"))[0]
+        path.rename(path.with_stem("9" * digits))
+    assert {sample.image_id for sample in load_dataset(dataset_folder).samples} == set(
+        range(1, len(SIZES) + 1)
+    )
+
+
+def test_a_split_may_name_one_picture(dataset_folder: Path) -> None:
+    (dataset_folder / "data.yaml").write_text(f"val: images/0002.jpg\nnames: {list(CLASS_NAMES)}\n")
+    assert [one.path.name for one in load_dataset(dataset_folder / "data.yaml").samples] == ["0002.jpg"]
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "val.txt"])
+def test_lists_that_are_no_text_are_refused(dataset_folder: Path, name: str) -> None:
+    (dataset_folder / "data.yaml").unlink()
+    (dataset_folder / name).write_bytes(b"\xff\xfe\x00d")
+    source = dataset_folder
+    if name == "val.txt":
+        source = dataset_folder / "data.yaml"
+        source.write_text(f"val: val.txt\nnames: {list(CLASS_NAMES)}\n")
+    with pytest.raises(
+        InputError, match=rf"{name}: cannot be read as text \(.*\n  expected: a text file in UTF-8"
+    ):
+        load_dataset(source)
+
+
+def test_deeply_nested_annotations_are_refused(dataset_folder: Path) -> None:
+    (dataset_folder / "instances.json").write_text("[" * 200_000)
+    with pytest.raises(InputError, match="not JSON"):
+        load_dataset(dataset_folder / "instances.json")
+
+
+def test_what_a_data_yaml_keeps_for_evaluation_is_the_same_for_each_of_its_splits(
+    dataset_folder: Path,
+) -> None:
+    config = dataset_folder / "data.yaml"
+    config.write_text("train: images\nval: images\nnames: [a, b, c]\n")
+    for source in (str(config), f"{config}:train", f"{config}:val"):
+        assert held_out_source(source) == f"{config}:val"
+    assert held_out_source(str(dataset_folder)) is None
+
+
 def truncate(folder: Path, name: str) -> None:
     path = folder / "images" / name
     path.write_bytes(path.read_bytes()[:200])
@@ -135,6 +203,26 @@ COCO_FAULTS: dict[str, tuple[Edit, str]] = {
     "half an entry": (
         lambda d: d["images"][1].pop("width"),
         r"images without id, file_name, width, height: images\[1\]",
+    ),
+    "a category id twice": (
+        lambda d: (d["categories"][1].update(id=1), d["annotations"].clear()),
+        r"category ids used more than once: 1\n  expected: one entry per category",
+    ),
+    "a category name twice": (
+        lambda d: d["categories"][1].update(name=d["categories"][0]["name"]),
+        "category names used more than once: datamatrix",
+    ),
+    "a crowd by a text": (
+        lambda d: d["annotations"][0].update(iscrowd="0"),
+        r"values of the wrong kind: annotations\[0\] iscrowd '0'\n  expected: .*iscrowd: 0 or 1",
+    ),
+    "an id that float64 cannot hold": (
+        lambda d: d["images"][0].update(id=2**53),
+        r"values of the wrong kind: images\[0\] id 9007199254740992\n  expected: id: a whole number below 2\^53",
+    ),
+    "an id of 400 digits": (
+        lambda d: d["images"][0].update(id=10**400),
+        r"values of the wrong kind: images\[0\] id 1000",
     ),
     "orphans": (
         lambda d: d["annotations"][0].update(image_id=77),
@@ -160,7 +248,7 @@ COCO_FAULTS: dict[str, tuple[Edit, str]] = {
     "same id twice": (lambda d: d["images"][0].update(id=2), "image ids used more than once: 2"),
     "image id no number": (
         lambda d: d["images"][0].update(id="first"),
-        r"values of the wrong kind: images\[0\] id 'first'\n  expected: id: a whole number, file_name: a text",
+        r"of the wrong kind: images\[0\] id 'first'\n  expected: id: a whole number below 2\^53, file_name: a text",
     ),
     "width no number": (lambda d: d["images"][2].update(width=None), r"wrong kind: images\[2\] width None"),
     "file name no text": (lambda d: d["images"][1].update(file_name=5), r"images\[1\] file_name 5"),
