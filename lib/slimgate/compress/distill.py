@@ -54,6 +54,13 @@ def load_teacher(path: Path, student: Detector) -> Detector:
             expected="a slimgate checkpoint (.safetensors)",
             action="save it as one with slimgate compress first, and check it with slimgate val",
         )
+    if not path.is_file():
+        raise InputError(
+            f"teacher {path}",
+            found="no such file",
+            expected="a slimgate checkpoint (.safetensors, its .json beside it)",
+            action="check the path; it is relative to the folder that the command runs in",
+        )
     teacher = load_checkpoint(path)
     ours, theirs = _meaning(student), _meaning(teacher)
     differing = [key for key in ours if ours[key] != theirs[key]]

@@ -85,7 +85,7 @@ def read_run(folder: Path) -> dict[str, Json]:
         )
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise damaged(path, error) from error
     if not isinstance(found, dict):
         raise damaged(path, f"a {type(found).__name__}")

@@ -147,7 +147,7 @@ def _read_record(path: Path) -> dict[str, Json]:
         )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             path.name,
             found=f"not JSON ({error})",

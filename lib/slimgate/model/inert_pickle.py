@@ -156,6 +156,14 @@ def _zip_globals(path: Path) -> set[str]:
                 found, damage = _scan(stream, 1)
     except zipfile.BadZipFile as error:
         raise _cut_off(path) from error
+    except (RuntimeError, NotImplementedError) as error:
+        # What zipfile raises for an encrypted member, and for a compression that it does not know.
+        raise InputError(
+            path.name,
+            found=f"an archive whose pickle cannot be read ({error})",
+            expected="a .pt as torch.save writes it: a zip that is neither encrypted nor compressed",
+            action="unpack the archive if it contains the checkpoint",
+        ) from None
     if damage is not None and all(_is_known(name) for name in found):
         raise _cut_off(path) from damage
     return found

@@ -87,6 +87,13 @@ def _refused(teacher: Detector, folder: Path, student: Detector) -> str:
     return str(caught.value)
 
 
+def test_a_teacher_that_is_not_there_is_named_as_it_was_given(
+    tmp_path: Path, tiny_detector: Detector
+) -> None:
+    with pytest.raises(InputError, match=r"^teacher .*missing\.safetensors: no such file\n"):
+        load_teacher(tmp_path / "missing.safetensors", tiny_detector)
+
+
 def test_a_teacher_with_other_classes_is_refused_with_both_lists(
     tmp_path: Path, tiny_detector: Detector
 ) -> None:

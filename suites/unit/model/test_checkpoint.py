@@ -145,6 +145,12 @@ def test_a_json_that_is_wrong(saved: Path, edit: Edit, change: Callable[[Any], N
         load_detector(saved)
 
 
+def test_a_json_that_is_nested_without_end(saved: Path) -> None:
+    saved.with_suffix(".json").write_text("[" * 200_000)
+    with pytest.raises(InputError, match=r"tiny.v1.json: not JSON"):
+        load_detector(saved)
+
+
 def test_a_json_that_is_not_json(saved: Path) -> None:
     saved.with_suffix(".json").write_text("{")
     with pytest.raises(InputError, match=r"tiny.v1.json: not JSON"):

@@ -153,6 +153,18 @@ def test_a_zip_that_is_no_checkpoint(tmp_path: Path) -> None:
         load_detector(file)
 
 
+def test_an_encrypted_zip(tmp_path: Path) -> None:
+    file = tmp_path / "locked.pt"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a/data.pkl", b"x")
+    content = bytearray(file.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + flags] |= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"locked\.pt: an archive whose pickle cannot be read \(.*encrypted"):
+        load_detector(file)
+
+
 def test_a_torchscript_file(tmp_path: Path) -> None:
     file = tmp_path / "best.torchscript.pt"
     archive = tmp_path / "archive"
