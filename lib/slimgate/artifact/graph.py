@@ -132,6 +132,11 @@ class Graph:
         return int(np.prod(weight)) * int(np.prod([size or 0 for size in spatial]))
 
 
+def opset_of(model: Any) -> int:
+    """Return the version of the ONNX operators that an ``onnx.ModelProto`` imports; 0 where it says none."""
+    return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+
+
 def load_onnx(path: Path) -> Any:
     """Return the checked ``onnx.ModelProto`` of a file.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slimgate.artifact.graph import load_onnx
+from slimgate.artifact.graph import load_onnx, opset_of
 from slimgate.artifact.load import artifact_from_file, read_card, set_card
 from slimgate.artifact.write import replace_file
 from slimgate.detect import GraphNms
@@ -56,7 +56,7 @@ def append_nms(source: Artifact, path: Path, settings: GraphNms) -> Artifact:
     started = time.perf_counter()
     model = load_onnx(source.path)
     card = read_card(source.path, model)
-    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    opset = opset_of(model)
     if opset < _OLDEST_OPSET:
         raise InputError(
             str(source.path),

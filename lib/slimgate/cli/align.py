@@ -53,12 +53,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Align, save and say what was padded; returns 0."""
     from slimgate.cli.compress import refuse_overwriting, summarise
+    from slimgate.cli.outputs import require_file_place
     from slimgate.compress import apply_operations, parse_operation
     from slimgate.data.fetch import find_model
     from slimgate.model import load_detector, save_checkpoint
 
     step = parse_operation(f"align:multiple={args.multiple}")
     refuse_overwriting(args.out, force=args.force)
+    require_file_place("--out", args.out, example="even.safetensors")
     before = load_detector(find_model(args.model))
     after = apply_operations(before, [step])
     written = save_checkpoint(after, args.out, storage="float16" if args.half else "float32")

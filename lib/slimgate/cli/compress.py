@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimgate.cli.outputs import require_file_place
 from slimgate.cli.progress import show_epoch, show_step
 from slimgate.errors import SlimgateError
 
@@ -144,6 +145,7 @@ def run(args: argparse.Namespace) -> int:
 
     steps = [parse_operation(text) for text in args.operations]
     refuse_overwriting(args.out, force=args.force)
+    require_file_place("--out", args.out, example="slim.safetensors")
     console = Console(stderr=True, highlight=False)
     with console.status(f"loading {args.model.name}"):
         before = load_detector(find_model(args.model), image_size=args.image_size)

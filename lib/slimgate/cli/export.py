@@ -78,7 +78,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--nms-iou", type=float, metavar="F", help="overlap that suppresses (default: .6)")
     parser.add_argument("--nms-max-det", type=int, metavar="N", help="rows per image (default: 300)")
-    parser.add_argument("--opset", type=int, default=17, metavar="N", help="of ONNX (default: %(default)s)")
+    parser.add_argument(
+        "--opset", type=int, metavar="N", help="of ONNX (default: 17, and MODEL's for an .onnx)"
+    )
     parser.add_argument("-o", "--out", type=Path, metavar="OUT", help="default: beside MODEL, named for it")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     add_engine_arguments(parser)
@@ -196,6 +198,7 @@ def _fp32(args: argparse.Namespace, path: Path) -> Artifact:
                 action="add --precision fp16 or int8, --nms, or --format engine",
             )
         artifact = artifact_from_file(args.model)
+        _refuse_another_graph(args, artifact)
         if "nms" in artifact.facts and args.precision != "fp32":
             raise UsageError(
                 str(args.model),
@@ -207,7 +210,28 @@ def _fp32(args: argparse.Namespace, path: Path) -> Artifact:
     detector = load_detector(args.model, image_size=args.imgsz)
     # An engine's own profile fixes its batch; the graph below it stays free.
     batch = args.batch or 0 if args.format == "onnx" else 0
-    return export_onnx(detector, path, batch=batch, opset=args.opset)
+    return export_onnx(detector, path, batch=batch, opset=17 if args.opset is None else args.opset)
+
+
+def _refuse_another_graph(args: argparse.Namespace, artifact: Artifact) -> None:
+    """Refuse options that would have to change the graph of an ONNX file: it stays as it was exported."""
+    from slimgate.artifact.graph import load_onnx, opset_of
+    from slimgate.errors import UsageError
+
+    asked = {
+        "--imgsz": (args.imgsz, artifact.image_size),
+        # An engine's batch is its profile's, and a graph of any batch size has them all.
+        "--batch": (args.batch, artifact.batch) if args.format == "onnx" else (None, 0),
+        "--opset": (args.opset, opset_of(load_onnx(artifact.path))),
+    }
+    for option, (given, there) in asked.items():
+        if given is not None and given != there:
+            raise UsageError(
+                f"{option} {given}",
+                found=f"{args.model.name} is ONNX already, with {there}",
+                expected="a checkpoint, which can be exported with other settings",
+                action=f"export the checkpoint that it was made from, or leave {option} out",
+            )
 
 
 def _summarise(artifact: Artifact) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import sys
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from slimgate.cli.compress import refuse_overwriting
+from slimgate.cli.outputs import require_file_place
 from slimgate.cli.progress import show_drawing, show_epoch, show_step
 
 if TYPE_CHECKING:
@@ -28,11 +32,31 @@ Training as a step of compression (sparsify, finetune): slimgate compress --help
 """
 
 
+_USUAL: Mapping[str, Any] = {"epochs": 12, "batch": 16, "learning_rate": 0.001, "seed": 0}
+_DATA = "codes"
+
+
 def _whole(text: str) -> int:
     """Return a whole number of 0 or more; argparse words its complaint after the function's name."""
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 0 (all) or more")
     return int(text)
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0, and 1 at most, such as 0.001")
+    return rate
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,7 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="continue the run in DIR from its last whole epoch, with its own settings",
+        help="continue the run in DIR from its last whole epoch, with its own settings; others are refused",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
@@ -67,31 +91,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--init-sha256", metavar="HEX", help="what the file must hash to, or the beginning of it"
     )
     parser.add_argument(
-        "--data",
-        default="codes",
-        metavar="DATA",
-        help="codes, or a YOLO data.yaml with train and val (default: %(default)s)",
+        "--data", metavar="DATA", help=f"codes, or a YOLO data.yaml with train and val (default: {_DATA})"
     )
     parser.add_argument(
         "--image-size", type=int, metavar="PIXELS", help="default: the model's, or 320 for an architecture"
     )
-    parser.add_argument("--epochs", type=int, default=12, help="default: %(default)s")
-    parser.add_argument("--batch", type=int, default=16, help="default: %(default)s")
+    # None where they are not given, so that --resume can tell what was asked for from what is usual.
+    parser.add_argument("--epochs", type=_at_least_one, metavar="N", help=f"default: {_USUAL['epochs']}")
+    parser.add_argument("--batch", type=_at_least_one, metavar="N", help=f"default: {_USUAL['batch']}")
     parser.add_argument(
         "--learning-rate",
-        type=float,
-        default=0.001,
+        type=_rate,
         metavar="RATE",
-        help="at its highest (default: %(default)s)",
+        help=f"at its highest (default: {_USUAL['learning_rate']})",
     )
+    parser.add_argument("--count", type=_whole, metavar="N", help="only the first N training pictures")
+    parser.add_argument("--val-count", type=_whole, metavar="N", help="only the first N validation pictures")
+    parser.add_argument("--seed", type=_whole, metavar="N", help=f"default: {_USUAL['seed']}")
     parser.add_argument(
-        "--count", type=_whole, default=0, metavar="N", help="only the first N training pictures"
+        "--fp32", action="store_const", const=True, help="train in float32 instead of bfloat16"
     )
-    parser.add_argument(
-        "--val-count", type=_whole, default=0, metavar="N", help="only the first N validation pictures"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    parser.add_argument("--fp32", action="store_true", help="train in float32 instead of bfloat16")
     parser.add_argument(
         "--keep",
         choices=("map", "f1", "last"),
@@ -99,6 +118,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="which epoch to write: best mAP50-95, best F1, or the last (default: %(default)s)",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write that epoch here as float16")
+    parser.add_argument("--force", action="store_true", help="overwrite FILE")
     parser.set_defaults(run=run)
 
 
@@ -116,10 +136,21 @@ def run(args: argparse.Namespace) -> int:
             expected="--model FILE, whose architecture is trained from random weights",
             action="add --model FILE, or leave --scratch out: --architecture starts from random weights anyway",
         )
+    if args.init_sha256 is not None and args.init is None:
+        raise UsageError(
+            "--init-sha256",
+            found="no --init beside it",
+            expected="--init FILE, whose hash it is",
+            action="add --init FILE, or leave --init-sha256 out",
+        )
+    if args.output is not None:
+        refuse_overwriting(args.output, force=args.force, option="--output")
+        require_file_place("--output", args.output, example="trained.safetensors")
     if args.resume:
-        detector, settings, stage, (source, count, val_count) = _from_run(args.run_folder)
+        detector, settings, stage, (source, count, val_count) = _from_run(args)
     else:
-        source, count, val_count = args.data, args.count, args.val_count
+        args.data = args.data or _DATA
+        source, count, val_count = args.data, args.count or 0, args.val_count or 0
         detector, settings, stage = None, _settings(args), None
     data = read_training_data(source, count=count, val_count=val_count, progress=show_drawing)
     if detector is None:
@@ -144,13 +175,8 @@ def run(args: argparse.Namespace) -> int:
 def _settings(args: argparse.Namespace) -> TrainSettings:
     from slimgate.compress.train import TrainSettings
 
-    return TrainSettings(
-        epochs=args.epochs,
-        batch=args.batch,
-        learning_rate=args.learning_rate,
-        seed=args.seed,
-        half=not args.fp32,
-    )
+    given = {name: getattr(args, name) for name in _USUAL if getattr(args, name) is not None}
+    return TrainSettings(**{**_USUAL, **given}, half=not args.fp32)
 
 
 def _start(args: argparse.Namespace, class_names: tuple[str, ...]) -> tuple[Detector, Stage]:
@@ -167,8 +193,8 @@ def _start(args: argparse.Namespace, class_names: tuple[str, ...]) -> tuple[Dete
             architecture_from_name(args.architecture, class_count=len(class_names)),
             class_names=class_names,
             image_size=args.image_size or 320,
-            name=f"{args.data if args.data == 'codes' else Path(args.data).parent.name}-{Path(args.architecture).stem}",
-            seed=args.seed,
+            name=f"{_name_of(args.data or _DATA)}-{Path(args.architecture).stem}",
+            seed=args.seed or _USUAL["seed"],
         )
     else:
         args.model = find_model(args.model)
@@ -179,7 +205,7 @@ def _start(args: argparse.Namespace, class_names: tuple[str, ...]) -> tuple[Dete
                 class_names=detector.class_names,
                 image_size=detector.image_size,
                 name=detector.name,
-                seed=args.seed,
+                seed=args.seed or _USUAL["seed"],
             )
             detector = dataclasses.replace(fresh, lineage=detector.lineage)
     notes: dict[str, Json] = {
@@ -194,16 +220,21 @@ def _start(args: argparse.Namespace, class_names: tuple[str, ...]) -> tuple[Dete
     return detector, Stage(notes=notes)
 
 
+def _name_of(data: str) -> str:
+    return data if data == _DATA else Path(data).parent.name
+
+
 def _from_run(
-    folder: Path,
+    args: argparse.Namespace,
 ) -> tuple[Detector, TrainSettings, Stage, tuple[str, int, int]]:
-    """Return what a run was started with."""
+    """Return what a run was started with, which is all that it may be asked for again."""
     from slimgate.compress.train import Stage, TrainSettings
     from slimgate.compress.training_request import read_run
     from slimgate.compress.training_run import START
-    from slimgate.errors import UsageError
+    from slimgate.errors import UsageError, name_offenders
     from slimgate.model import load_detector
 
+    folder = args.run_folder
     found = read_run(folder)
     if found["operation"] != "train":
         raise UsageError(
@@ -212,10 +243,49 @@ def _from_run(
             expected="a run that slimgate train started",
             action="repeat the slimgate compress that started it, with --resume",
         )
+    counts = (found["data"]["train"]["images"], found["data"]["val"]["images"])
+    differing = [
+        f"{option} {asked}, the run has {there}"
+        for option, asked, there in _asked_again(args, found)
+        if asked != there
+    ]
+    if differing:
+        raise UsageError(
+            f"--resume {folder}",
+            found=name_offenders(differing),
+            expected="the settings that the run was started with, or none",
+            action="leave these options out, or start another run with another --run",
+        )
     detector = load_detector(folder / START)
     stage = Stage(notes={k: v for k, v in found["start"].items() if k not in ("init", "init_weights_sha256")})
-    counts = (found["data"]["train"]["images"], found["data"]["val"]["images"])
     return detector, TrainSettings(**found["settings"]), stage, (found["source"], *counts)
+
+
+def _asked_again(args: argparse.Namespace, found: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
+    """Yield each option that was given beside --resume, what it asks for, and what the run has.
+
+    A count of 0 means all pictures; how many those were is in the run.
+    """
+    from slimgate.data.fetch import find_model
+
+    images = {"--count": "train", "--val-count": "val"}
+    for name, there in (
+        *((name, found["settings"][name]) for name in _USUAL),
+        ("data", found["source"]),
+        ("image_size", found["image_size"]),
+        *((option[2:].replace("-", "_"), found["data"][part]["images"]) for option, part in images.items()),
+    ):
+        asked = getattr(args, name)
+        if name == "data" and asked is not None and Path(asked).resolve() == Path(there).resolve():
+            continue
+        if asked is not None and not (name.endswith("count") and asked == 0):
+            yield f"--{name.replace('_', '-')}", asked, there
+    if args.fp32:
+        yield "--fp32", "float32", "bfloat16" if found["settings"]["half"] else "float32"
+    start = args.init or args.model
+    if start is not None and not args.scratch:
+        there = found["start"].get("init_sha256")
+        yield "--init" if args.init else "--model", _sha256(find_model(start)), there
 
 
 def _sha256(path: Path) -> str:

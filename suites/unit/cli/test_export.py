@@ -103,6 +103,33 @@ def test_a_data_yaml_is_calibrated_on_its_train_images(artifacts, splits, tmp_pa
     assert artifact_from_file(out).lineage[-1].notes["calibration_sha256"] == expected
 
 
+def test_val_images_among_a_split_that_is_written_out_are_refused(artifacts, splits, tmp_path, capsys):
+    trained = splits.parent / "images" / "train"
+    (trained / "5.png").write_bytes((splits.parent / "images" / "val" / "1.png").read_bytes())
+    out = tmp_path / "m.onnx"
+    for split, count in (("train", 1), ("val", 2)):
+        of = {"train": 6, "val": 2}[split]
+        options = ["--precision", "int8", "--calib", f"{splits}:{split}", "--calib-count", of, "-o", out]
+        code, _, error = _run(capsys, "export", artifacts.fp32.path, *options)
+        assert code == 2
+        assert f"{count} of {of} calibration images are also evaluated" in error
+        assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "there"), [("--imgsz", 128, 64), ("--batch", 4, 0), ("--opset", 19, 17)]
+)
+def test_a_graph_stays_as_it_was_exported(artifacts, tmp_path, capsys, option, value, there):
+    out = tmp_path / "m.onnx"
+    name = artifacts.fp32.path
+    code, _, error = _run(capsys, "export", name, "--precision", "fp16", option, value, "-o", out)
+    assert code == 2
+    assert f"{option} {value}: {name.name} is ONNX already, with {there}" in error
+    assert not out.exists()
+    code, _, error = _run(capsys, "export", name, "--precision", "fp16", option, there, "-o", out)
+    assert code == 0, error
+
+
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
 def test_val_images_among_the_train_images_of_a_data_yaml_are_refused(
     artifacts, splits, tmp_path, capsys, precision

@@ -112,3 +112,15 @@ def test_the_help_teaches_every_operation_and_setting(capsys: pytest.CaptureFixt
     for name, operation in OPERATIONS.items():
         assert f"--op {name}:" in shown
         assert all(setting in shown.lower() for setting in operation.settings)
+
+
+def test_the_place_is_tried_before_the_work(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "out"
+    for command in (["compress", str(model), "--op", "prune:0.3"], ["align", str(model), "--multiple", "8"]):
+        assert main([*command, "-o", str(out)]) == 2
+        shown = capsys.readouterr().err
+        assert shown.startswith(f"slimgate: --out {out}: cannot be written (")
+        assert "applying" not in shown
