@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import runpy
 import shutil
@@ -226,11 +225,3 @@ def test_both_sessions_are_run_and_each_must_pass(
 
 def test_arguments_make_it_one_session(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_suites(monkeypatch, [4], "-k", "codes", "--lf") == (4, [["-k", "codes", "--lf"]])
-
-
-def test_the_mutants_that_a_run_begins_with_are_of_functions_that_exist() -> None:
-    script = runpy.run_path(str(ROOT / ".ci" / "mutants.py"))
-    assert tuple(script["FIRST"]) == script["ROOMS"]
-    for name in script["FIRST"].values():
-        module, _, function = name.removesuffix("__mutmut_1").rpartition(".x_")
-        assert callable(getattr(importlib.import_module(module), function))

@@ -62,6 +62,11 @@ def test_settings_out_of_range(settings, text):
         GraphNms(**settings)
 
 
+def test_the_ends_of_the_range_are_settings():
+    for end in (0, 1):
+        assert (GraphNms(conf=end, iou=end).conf, GraphNms(max_det=1).max_det) == (end, 1)
+
+
 def test_settings_as_json():
     assert GraphNms.from_json(SETTINGS.to_json()) == SETTINGS
     assert SETTINGS.judging(Protocol(image_size=64)).multi_label is False

@@ -96,6 +96,8 @@ def test_order_equals_a_stable_sort(limit: int | None) -> None:
 def test_what_cannot_be_suppressed_is_refused() -> None:
     with pytest.raises(UsageError, match=r"nms: boxes \(1, 4\), scores \(2,\), classes \(2,\)"):
         suppress([A], [0.5, 0.4], [0, 0])
+    with pytest.raises(UsageError, match=r"nms: boxes \(2, 4\), scores \(2,\), classes \(1,\)"):
+        suppress([A, A], [0.5, 0.4], [0])
     with pytest.raises(
         UsageError, match=r"nms: 1 of 2 scores are NaN\n  expected: scores that can be ordered"
     ):

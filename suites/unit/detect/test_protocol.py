@@ -32,6 +32,13 @@ def test_deployed_changes_only_confidence_and_labels() -> None:
     assert (deployed.conf, deployed.multi_label, deployed.iou, deployed.image_size) == (0.5, False, 0.5, 320)
 
 
+def test_the_ends_of_every_range_are_settings() -> None:
+    least = Protocol(image_size=1, max_det=1, max_candidates=1, conf=0, iou=0, deployed_conf=0, match_iou=0)
+    assert (least.image_size, least.max_det, least.max_candidates) == (1, 1, 1)
+    most = Protocol(image_size=1, conf=1, iou=1, deployed_conf=1, match_iou=1)
+    assert (most.conf, most.iou, most.deployed_conf, most.match_iou) == (1, 1, 1, 1)
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

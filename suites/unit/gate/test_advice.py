@@ -51,6 +51,12 @@ def test_too_much_of_a_metric_comes_from_elsewhere_than_too_little(metric: str) 
     assert look_at(metric) != look_at(metric, high=True)
 
 
+def test_advice_names_the_command_that_shows_more() -> None:
+    for precision in ("int8_share", "fp16_share", "bf16_share"):
+        for high in (False, True):
+            assert look_at(precision, high=high).endswith(": 'slimgate inspect FILE'")
+
+
 def test_what_is_not_shown_to_hold_blames_the_machine_first() -> None:
     timed = make_measurement("latency_ratio_b1", 0.95, device=DEVICE, interval=(0.9, 1.1), confidence=0.95)
     floor = make_floor("latency_ratio_b1", device=DEVICE, max=1.0)

@@ -7,6 +7,9 @@ from slimgate.flow import Case, Status, Verdict
 from slimgate.gate import Judgement, load_run
 from slimgate.gate.causes import (
     Cause,
+    cause_of_complaint,
+    cause_of_failed_tests,
+    cause_of_missing_file,
     cause_of_missing_run,
     cause_of_red_job,
     causes_of_run,
@@ -115,7 +118,23 @@ def test_the_body_holds_the_fingerprint_the_messages_and_where_they_come_from(tm
     assert body.startswith(f"<!-- slimgate-cause: {cause.fingerprint} -->\n12 verdicts in 1 cases of `codes`")
     assert "Run `now`, commit 1234567890ab" in body
     assert "codes/int8@onnxruntime recall/0: FAIL\n  measured   0.5" in body
-    assert "and 2 more, in the report" in body
+    assert "\n```text\ncodes/int8@onnxruntime recall/0: FAIL\n" in body
+    assert body.endswith("\n```\nand 2 more, in the report\n")
+    (cause,) = causes_of(tmp_path / "ten", *(verdict(metric=f"recall/{index}") for index in range(10)))
+    assert cause.to_markdown().endswith("  measured   0.5\n```\n")
+
+
+def test_what_is_invalid_without_a_cause_goes_by_its_first_line(tmp_path: Path) -> None:
+    causes = causes_of(tmp_path / "run", verdict(Status.INVALID), verdict(Status.INVALID, measured=0.4))
+    assert [cause.title for cause in causes] == ["codes: INVALID: <case> map50_95: INVALID"]
+
+
+def test_messages_of_failed_tests_stand_apart_and_no_more_than_ten() -> None:
+    cause = cause_of_failed_tests("two broke", ("test", "a"), ["first\nline", "second"])
+    assert cause.text == "```text\nfirst\nline\n\nsecond\n```"
+    ten, eleven = (cause_of_failed_tests("t", ("k",), ["m"] * count).text for count in (10, 11))
+    assert ten.endswith("m\n```")
+    assert eleven.endswith("m\n```\nand 1 more, in the JUnit XML")
 
 
 def test_a_stale_floor_is_a_cause_only_where_floors_are_strict(tmp_path: Path) -> None:
@@ -131,6 +150,17 @@ def test_silence_is_a_cause(tmp_path: Path) -> None:
     assert missing.title == "nightly: no run was written"
     assert job.title == "latency: red without a red verdict"
     assert len({nothing.fingerprint, missing.fingerprint, job.fingerprint}) == 3
+
+
+def test_a_session_that_did_not_end_or_was_red_as_a_whole_is_a_cause(tmp_path: Path) -> None:
+    file = cause_of_missing_file(tmp_path / "junit-latency.xml")
+    assert file.title == "junit-latency.xml: the session did not come to its end"
+    assert file.text.startswith("There is no `junit-latency.xml`: pytest writes it at the very end")
+    assert file.fingerprint != cause_of_missing_run(tmp_path / "junit-latency.xml").fingerprint
+    one, two = (cause_of_complaint("accuracy", f"{count} cases ran\nof 20") for count in (3, 4))
+    assert one.title == "accuracy: 3 cases ran"
+    assert one.text.endswith("whatever its verdicts:\n\n```text\n3 cases ran\nof 20\n```")
+    assert one.fingerprint == two.fingerprint != cause_of_complaint("size", "3 cases ran").fingerprint
 
 
 def test_a_cause_that_two_runs_share_is_listed_once(tmp_path: Path) -> None:

@@ -82,6 +82,28 @@ def test_two_floors_with_one_key_are_refused(golden: Path) -> None:
     )
 
 
+def test_two_relative_floors_with_one_key_say_to_what_they_are_relative(golden: Path) -> None:
+    path = golden / "floors" / "codes.toml"
+    drop = '    { relative_to = "codes/fp32@onnxruntime", max_drop = 0.005, unit = "fraction" },\n'
+    path.write_text(FLOORS_TOML.replace(drop, drop + drop))
+    with pytest.raises(
+        InputError, match=r"a second floor for map50_95 of .* relative to codes/fp32@onnxruntime with onnx"
+    ):
+        load_floors(golden, "codes", device="x")
+
+
+def test_a_case_without_floors_is_refused(tmp_path: Path) -> None:
+    line = 'map50_95 = { min = 0.895, slack = 0.01, unit = "fraction" }\n'
+    for text in (FLOORS_TOML.replace(line, ""), FLOORS_TOML.replace(f"[case.floor]\n{line}", "floor = 3\n")):
+        message = read_text(tmp_path, text)
+        place = "codes.toml:22" if "floor = 3" in text else "codes.toml:17"
+        assert message == (
+            f"{place}: floor: there is no floor\n"
+            "  expected: a [case.floor] table\n"
+            "  what to do: add one, or remove the case"
+        )
+
+
 def test_two_blocks_of_one_case_are_refused(golden: Path) -> None:
     path = golden / "floors" / "codes.toml"
     path.write_text(FLOORS_TOML.replace('[[case]]\nid = "codes/fp32', '[[case]]\nid = "codes/int8'))
@@ -172,7 +194,11 @@ NUMBERS = [
     ("min = 0.9, slack = 0.3", "slack = 0.3 on a fraction metric", "above 0 and at most 0.05 fraction"),
     ("min = 0.9, slack = 0", "slack = 0 on a fraction metric", "above 0"),
     ("min = 0.9", "has no slack", "how much better than min is still unremarkable, in fraction"),
-    ("min = 0, slack = 0.01", "min = 0 can never fail", "a bound above 0"),
+    (
+        "min = 0, slack = 0.01",
+        "min = 0 can never fail",
+        "a bound above 0\n  what to do: write the value that must hold",
+    ),
     ("min = nan, slack = 0.01", "min is nan", "a finite number"),
     ("min = true, slack = 0.01", "min is True", "a finite number"),
     ("min = 0.9, max = 0.8", "min 0.9 is not below max 0.8", "a band: min below max"),
@@ -261,6 +287,11 @@ def test_numbers_that_cannot_be_meant_are_refused(
             "max_rise = 5 on a ratio metric\n  expected: between 0 and 0.5 ratio",
         ),
         (
+            'size_bytes = { relative_to = "codes/fp32@onnxruntime", max_drop = 5, unit = "bytes" }',
+            "max_drop = 5 on a bytes metric, which has no natural scale\n"
+            "  expected: min_fraction: a share of the reference",
+        ),
+        (
             'size_bytes = { relative_to = "codes/fp32@onnxruntime", max_rise = 9e9, unit = "bytes" }',
             "max_rise = 9e+09 on a bytes metric, which has no natural scale\n"
             "  expected: max_fraction: a share of the reference",
@@ -330,7 +361,8 @@ def test_what_is_meant_is_read(tmp_path: Path) -> None:
 def test_a_latency_file_holds_times_only(tmp_path: Path) -> None:
     name = "codes.cpu-amd-epyc-9r14.toml"
     text = LATENCY_TOML.replace('latency_ratio_b1 = { max = 0.95, unit = "ratio" }', LINES["size"])
-    assert "move it: only times are of a device" in read_text(tmp_path, text, name)
+    message = read_text(tmp_path, text, name)
+    assert "expected: the file without a device\n  what to do: move it: only times are of a device" in message
 
 
 def test_a_latency_budget_in_percent_is_refused(tmp_path: Path) -> None:

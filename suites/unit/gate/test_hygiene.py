@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from slimgate.errors import InputError
 from slimgate.flow import Case, Measurement, Status
-from slimgate.gate import Acceptance, Finding, Judgement, find_untidy, judge, write_records
+from slimgate.gate import Acceptance, Finding, Judgement, Waiver, find_untidy, judge, write_records
 
 from fixtures.goldens import DEVICE, FP32, INT8, LATENCY_TOML, make_floor, make_measurement
 
@@ -111,6 +112,32 @@ def test_golden_files_of_a_study_that_is_gone_are_told(golden: Path) -> None:
     assert finding.subjects == ("golden/floors/old.toml", "golden/records/old")
     assert not finding.strict
     assert look(golden, studies=()) == {}
+
+
+def test_a_waiver_of_a_study_that_nobody_knows_is_told(golden: Path) -> None:
+    record(
+        golden, [*MEASURED, make_measurement(case=Case(study="recorded", variant="fp32", runtime="torch"))]
+    )
+    for name in ("floored.toml", "timed.cpu-x.toml"):
+        study = name.partition(".")[0]
+        (golden / "floors" / name).write_text(f'format = "slimgate-floors/1"\nstudy = "{study}"\n')
+    waivers = [
+        Waiver(
+            case=Case(study=study, variant="int8", runtime="onnxruntime"),
+            subject="map50_95",
+            owner="Ada",
+            reason="a slip of the pen",
+            expires=dt.date(2026, 12, 31),
+            where=f"golden/waivers.toml:{line}",
+        )
+        for line, study in enumerate(("codes", "known", "recorded", "floored", "timed", "codez", "floor"))
+    ]
+    finding = look(golden, studies={"known"}, waivers=waivers)["waiver of no study"]
+    assert finding.subjects == (
+        "golden/waivers.toml:5 (codez/int8@onnxruntime map50_95)",
+        "golden/waivers.toml:6 (floor/int8@onnxruntime map50_95)",
+    )
+    assert finding.strict
 
 
 def test_a_broken_record_of_another_device_is_found(golden: Path) -> None:

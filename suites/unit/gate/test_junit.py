@@ -112,3 +112,18 @@ def test_many_failed_tests_are_one_cause() -> None:
     assert "suites.test::test_10" in cause.to_markdown()
     (more,) = causes_of_tests([*many, failed("test_more", "x", of_gate=False)], lane="slow", heads=())
     assert more.fingerprint == cause.fingerprint
+
+
+def test_fingerprints_do_not_change_with_the_release() -> None:
+    """Issues are found by them: with others, every issue that is open would be opened a second time."""
+    gap = failed("test_a", "codes/a@trt latency_ratio_b1: --require timing: no floors for gpu:1")
+    broke = failed("test_b", "weights.pt: cut off")
+    other = failed("test_c", "assert 1", of_gate=False)
+    found = causes_of_tests([gap, broke, other], lane="latency", heads=())
+    many = causes_of_tests([other] * 11, lane="latency", heads=())
+    assert [cause.fingerprint for cause in (*found, *many)] == [
+        "0ec9ad773bed",
+        "72e8818c5973",
+        "ec07bde58e3b",
+        "13ec51affc4b",
+    ]

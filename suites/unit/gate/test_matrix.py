@@ -75,6 +75,8 @@ def test_a_case_that_vanished_is_invalid_in_a_full_run_only(floors: Floors) -> N
     assert len(full) == 5
     assert "the floor is unused: the study has no such case" in full[0]
     assert "golden/floors/codes.toml:10 (2026-11-20: the first accepted run)" in full[0]
+    vanished = judge_all(floors, run, cases=(FP32,)).red()
+    assert [verdict.floor for verdict in vanished] == [0.89, None, 0.95, 2_900_000, 0.95]
     assert not judge_all(floors, run, cases=(FP32,), full=False).is_red()
 
 
@@ -89,6 +91,7 @@ def test_a_required_metric_without_a_floor_prints_the_floor_to_paste(floors: Flo
     run = [*green_run(), make_measurement("size_bytes", 10_000_000, FP32)]
     judgement = judge_all(floors, run, required=REQUIRED)
     (verdict,) = judgement.red()
+    assert verdict.floor is None
     assert (verdict.case, verdict.metric, verdict.measured) == (FP32, "size_bytes", 10_000_000)
     assert 'size_bytes = { max = 10100000, slack = 505000, unit = "bytes" }' in verdict.message
     assert "measured   10 000 000 bytes" in verdict.message
@@ -98,6 +101,9 @@ def test_a_metric_nobody_requires_needs_no_floor_unless_it_is_invalid(floors: Fl
     assert not judge_all(floors, [*green_run(), make_measurement("map75", 0.9)]).is_red()
     bad = make_measurement("map75", 0.9, valid=False, why_invalid="wrong provider: CPU ran")
     assert "wrong provider: CPU ran" in red_messages(judge_all(floors, [*green_run(), bad]))[0]
+    asked = [*green_run()[:2], make_measurement("recall/qrcode", 0.9, valid=False, why_invalid="CPU ran")]
+    (told,) = judge_all(floors, [*asked, *green_run()[3:]]).red()
+    assert (told.metric, told.golden) == ("recall/qrcode", "golden/floors/codes.toml:14")
 
 
 def test_a_missing_number_is_no_reason_to_propose_a_floor(floors: Floors) -> None:
@@ -108,14 +114,22 @@ def test_a_missing_number_is_no_reason_to_propose_a_floor(floors: Floors) -> Non
 
 
 def test_a_metric_measured_twice_is_invalid(floors: Floors) -> None:
-    (message,) = red_messages(judge_all(floors, [*green_run(), make_measurement("map50_95", 0.896)]))
-    assert "measured twice in one run" in message
+    (verdict,) = judge_all(floors, [*green_run(), make_measurement("map50_95", 0.896)]).red()
+    assert verdict.measured == 0.896
+    assert verdict.message.splitlines() == [
+        "codes/int8@onnxruntime map50_95: INVALID",
+        "  cause      measured twice in one run",
+        "  measured   0.8960",
+        "  what to do list the case once in the study; a second number may be of another file",
+        "  reproduce  slimgate study -k 'codes/int8@onnxruntime'",
+    ]
 
 
 def test_a_case_that_nobody_selected_is_invalid(floors: Floors) -> None:
     stray = make_measurement("map50_95", 0.9, ENGINE)
-    (message,) = red_messages(judge_all(floors, [*green_run(), stray]))
-    assert "its case was not selected" in message
+    (verdict,) = judge_all(floors, [*green_run(), stray]).red()
+    assert verdict.measured == 0.9
+    assert "its case was not selected" in verdict.message
 
 
 def test_a_case_that_cannot_run_here_is_counted_and_what_was_measured_is_judged(floors: Floors) -> None:
@@ -182,6 +196,27 @@ def test_the_floor_of_another_runtime_major_is_not_borrowed(floors: Floors) -> N
     run = [*green_run()[:-2], make_measurement("size_bytes", 2_850_000, provenance=newer), green_run()[-1]]
     (message,) = red_messages(judge_all(floors, run))
     assert "ran with onnxruntime 2, the floor is of onnxruntime 1" in message
+
+
+def test_a_measurement_that_does_not_say_its_versions_is_invalid(floors: Floors) -> None:
+    bare = Measurement(case=INT8, metric="size_bytes", value=2_850_000, unit="bytes")
+    run = [*green_run()[:3], bare, green_run()[-1]]
+    (verdict,) = judge_all(floors, run, records=run).red()
+    assert (verdict.metric, verdict.status) == ("size_bytes", Status.INVALID)
+    assert "ran with" in verdict.message
+
+
+def test_a_required_metric_that_has_no_floor_and_was_not_measured_is_invalid(floors: Floors) -> None:
+    messages = red_messages(judge_all(floors, green_run(), required=("map50_95", "map75")))
+    assert len(messages) == 2
+    assert all("map75\n" in message and "the metric was not measured" in message for message in messages)
+
+
+def test_a_floor_that_a_broken_detector_holds_is_invalid_in_a_run(floors: Floors) -> None:
+    broken = {"every class taken for the next": {"map50_95": 0.02, "recall/qrcode": 0.96}}
+    (verdict,) = judge_all(floors, green_run(), broken=broken).red()
+    assert (verdict.metric, verdict.status) == ("recall/qrcode", Status.INVALID)
+    assert "with every class taken for the next it scores 0.9600" in verdict.message
 
 
 def test_a_relative_floor_is_held_against_the_same_run(floors: Floors) -> None:

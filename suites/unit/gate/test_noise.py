@@ -74,6 +74,20 @@ def test_a_drop_is_held_against_what_is_allowed_and_against_none(
     assert line(verdict, "noise").endswith(f"on 500 images: {said}")
 
 
+@pytest.mark.parametrize(
+    ("value", "half", "said"),
+    [
+        # Numbers that floats hold exactly: what just reaches the bound is neither beyond it nor short of it.
+        (0.46875, 0.03125, "within what is allowed, noise included"),
+        (0.375, 0.0625, "a drop is shown, but not that it is more than the allowed 0.0625"),
+        (0.4375, 0.0625, "within what is allowed, but these images do not show that it always would be"),
+    ],
+)
+def test_an_interval_that_just_reaches_the_bound(value: float, half: float, said: str) -> None:
+    verdict = judged(make_floor(relative_to=FP32, max_drop=0.0625), value, half, 0.5)
+    assert line(verdict, "noise").endswith(f"on 500 images: {said}")
+
+
 def test_the_difference_is_shown_with_its_interval() -> None:
     assert line(judged(DROP, 0.894, 0.004), "noise").startswith(
         "-0.0060 to codes/fp32@onnxruntime, 95% interval -0.0100 to -0.0020 on 500 images: "
@@ -142,6 +156,14 @@ def test_an_absolute_floor_says_whether_it_is_missed_by_more_than_noise() -> Non
         "the bound is missed by more than the ±0.004 that these images resolve"
     )
     assert line(judged(floor, 0.901, 0.004), "noise") == ""
+    most = make_floor("misses", max=10, slack=5)
+    assert line(judged(most, 15, 3, 9), "noise").endswith(
+        "is missed by more than the ±3 that these images resolve"
+    )
+    assert line(judged(most, 12, 3, 9), "noise").endswith(
+        "is missed by less than the ±3 that these images resolve"
+    )
+    assert line(judged(most, 10, 3, 9), "noise") == ""
 
 
 def test_without_a_known_difference_nothing_is_said() -> None:

@@ -43,7 +43,8 @@ def test_faster_is_an_interval_wholly_below_one_and_below_the_control(interval, 
     claim = dataclasses.replace(
         FASTER, ratio=middle if math.isfinite(middle) else 1.0, interval=interval, control=control
     )
-    assert judge_claim(claim).status is status
+    verdict = judge_claim(claim)
+    assert (verdict.status, verdict.floor) == (status, min(1.0, control[0]))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_not_faster_must_hold_in_all_comparisons_at_once(interval, simultaneous,
 )
 def test_smaller_is_a_share_of_the_bytes(ratio, status):
     verdict = judge_claim(dataclasses.replace(SMALLER, ratio=ratio))
-    assert (verdict.status, verdict.metric) == (status, "pays/fp16")
+    assert (verdict.status, verdict.metric, verdict.floor) == (status, "pays/fp16", 0.6)
 
 
 def test_a_step_that_gains_nothing_says_so_with_the_numbers_and_what_to_do():

@@ -52,6 +52,10 @@ RTX = {"versions": {"tensorrt_rtx": "1.7.1"}}
             make_measurement("miss_rate", 0.09),
             'miss_rate = { max = 0.095, slack = 0.01, unit = "fraction" }',
         ),
+        (
+            make_measurement("miss_rate", 0.6),
+            'miss_rate = { max = 0.605, slack = 0.01, unit = "fraction" }',
+        ),
     ],
 )
 def test_the_floor_leaves_a_little_room(measurement: Measurement, line: str) -> None:
@@ -138,3 +142,8 @@ def test_one_block_per_case(tmp_path: Path) -> None:
     text = propose_floors([make_measurement(), make_measurement("map50", 0.9)], today="2026-11-22")
     assert text.count("[[case]]") == 1
     assert f'id = "{INT8}"\nruntime = "onnxruntime 1"' in text
+
+
+def test_a_runtime_that_nobody_named_is_left_to_the_person() -> None:
+    bare = Measurement(case=INT8, metric="map50", value=0.9, unit="fraction")
+    assert 'runtime = "onnxruntime UNKNOWN"' in propose_floors([bare], today="2026-11-22")

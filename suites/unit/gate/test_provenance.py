@@ -46,3 +46,17 @@ def test_only_the_operations_that_differ_are_named(
 ) -> None:
     assert find_mismatches({"lineage": before}, {"lineage": now}) == [f"other operations: {said}"]
     assert find_mismatches({"lineage": now}, {"lineage": now}) == []
+
+
+def test_an_operation_without_settings_is_shown_bare() -> None:
+    assert find_mismatches({"lineage": [{"operation": "fuse"}]}, {"lineage": []}) == [
+        "other operations: fuse() → no operations"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"), [(39, "a" * 39), (40, "a" * 12), (64, "a" * 12)], ids=["text", "sha1", "sha256"]
+)
+def test_hashes_are_shortened(length: int, shown: str) -> None:
+    (text,) = find_mismatches({"weights_sha256": "a" * length}, {"weights_sha256": None})
+    assert text == f"other weights: {shown} → none"

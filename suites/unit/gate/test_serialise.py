@@ -158,8 +158,9 @@ def test_a_part_that_is_missing_or_wrong_is_named(tmp_path: Path, name: str, old
     path = write_run(tmp_path) / name
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(InputError, match="lacks a part, or has a wrong one"):
+    with pytest.raises(InputError, match="lacks a part, or has a wrong one") as raised:
         load_run(tmp_path)
+    assert str(raised.value).startswith(f"{path}: ")
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:

@@ -71,8 +71,9 @@ def test_waivers_are_read_with_their_place(tmp_path: Path) -> None:
     )
 
 
-def test_no_file_is_no_waiver(tmp_path: Path) -> None:
+def test_no_file_is_no_waiver_and_neither_is_one_without_any(tmp_path: Path) -> None:
     assert load_waivers(tmp_path, today=TODAY) == ()
+    assert read(tmp_path, 'format = "slimgate-waivers/1"\n') == ()
 
 
 FAULTS = [
@@ -80,7 +81,7 @@ FAULTS = [
         "waivers/1",
         "waivers/0",
         "waivers.toml:1: format: is 'slimgate-waivers/0', older than this",
-        "then the",
+        "what to do: write its waivers as golden/README.md shows them, then the format line",
     ),
     (
         "waivers/1",
@@ -89,8 +90,13 @@ FAULTS = [
         "install the slimgate",
     ),
     ("slimgate-waivers/1", "x", "waivers.toml:1: format: is 'x'\n", "write that format line"),
-    ("[[waiver]]\ncase", "[[waivers]]\ncase", "waivers.toml: waivers: unknown key; did you mean", "correct"),
-    ('owner = "Ada"', "", "waivers.toml:3: owner: is None", "write owner"),
+    (
+        "[[waiver]]\ncase",
+        "[[waivers]]\ncase",
+        "waivers.toml: waivers: unknown key; did you mean",
+        "expected: one of format, most, waiver\n",
+    ),
+    ('owner = "Ada"', "", "waivers.toml:3: owner: is None", "expected: a text\n  what to do: write owner"),
     ('owner = "Ada"', 'owner = " "', "waivers.toml:6: owner: is ' '", "write owner"),
     ('owner = "Ada"', 'ownr = "Ada"', "waivers.toml:6: ownr: unknown key; did you mean 'owner'?", "correct"),
     ("expires = 2026-12-31\nworst", "worst", "expires: is None", "a date such as 2026-12-31, unquoted"),
@@ -98,7 +104,7 @@ FAULTS = [
     (
         "2026-12-31\nworst",
         "2099-12-31\nworst",
-        "expires: 2099-12-31 is 26701 days ahead",
+        "expires: 2099-12-31 is 26701 days ahead\n  expected: at most 366 days from 2026-11-23\n",
         "what is tolerated for longer belongs into a floor",
     ),
     ('"map50_95"', '"mAP50-95"', "metric: unknown metric; did you mean 'map50_95'?", "correct the metric"),
@@ -159,7 +165,7 @@ def test_the_number_of_waivers_is_capped_unless_the_file_says_so(tmp_path: Path)
 
 
 def test_waivers_that_are_no_tables_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"waiver: is no array of tables"):
+    with pytest.raises(InputError, match=r"waiver: is no array of tables\n  expected: \[\[waiver\]\] tables"):
         read(tmp_path, 'format = "slimgate-waivers/1"\nwaiver = 3\n')
 
 

@@ -162,6 +162,8 @@ def _merge_benchmarks(target: Path, source: Path) -> int:
             continue
         taken = [int(other.name[:4]) for other in present if other.name[:4].isdecimal()]
         number, rest = path.name[:4], path.name[4:]
+        if not number.isdecimal():
+            rest = f"_{path.name}"
         is_free = number.isdecimal() and int(number) not in taken
         name = path.name if is_free else f"{max(taken, default=0) + 1:04}{rest}"
         with writing(folder / name):

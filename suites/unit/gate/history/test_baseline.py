@@ -106,7 +106,9 @@ FAULTS = [
         "baseline.toml:3: map50: is 0\n  expected: a change above 0 and below 1, in",
     ),
     ("map50_95 = 0.003", "map7 = 0.1", "map7: unknown metric; did you mean 'map75'?"),
+    (f'device = "{MACHINE}"', "", "golden/baseline.toml:3: device: is None\n  expected: a text"),
     ("0.003", "3", "map50_95: is 3 and looks like percent"),
+    ("map50_95 = 0.003", "latency_ratio_b1 = 3", "latency_ratio_b1: is 3 and looks like percent"),
     ("0.003", '"a lot"', "map50_95: is 'a lot'"),
     ("0.003", "true", "map50_95: is True"),
 ]
@@ -216,7 +218,9 @@ def test_a_run_that_is_not_there_or_of_another_machine_is_refused(
     pinned: Baseline, make_entry: MakeEntry
 ) -> None:
     with pytest.raises(
-        InputError, match=f"the history has no run '{run_name(1)}'; did you mean '{run_name(2)}'"
+        InputError,
+        match=f"the history has no run '{run_name(1)}'; did you mean '{run_name(2)}'.*\n"
+        "  expected: the id of a run of the history\n  what to do: merge the history that has it",
     ):
         resolve_baseline(pinned, [make_entry(2)])
     with pytest.raises(

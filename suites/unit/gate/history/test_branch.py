@@ -11,6 +11,7 @@ from slimgate.errors import InputError, UnavailableError
 from slimgate.gate.history import Entry, History, branch, sync_branch
 
 from fixtures.histories import FILE, run_name
+from fixtures.workflows import put_in_place
 
 MakeEntry = Callable[..., Entry]
 BRANCH = "slimgate-history"
@@ -129,6 +130,21 @@ def test_damaged_lines_of_the_branch_are_told_with_its_name_and_kept(
     assert git(repository, "show", f"{BRANCH}:{FILE}").endswith('\n{"cut\n')
 
 
+def test_saved_benchmarks_travel_with_the_runs(
+    history: History, make_entry: MakeEntry, repository: Path, tmp_path: Path
+) -> None:
+    history.append(make_entry(0))
+    folder = history.folder / "benchmarks" / "Linux-CPython-3.11-64bit"
+    folder.mkdir(parents=True)
+    for number in (1, 2):
+        (folder / f"000{number}_a.json").write_text(str(number))
+    sync_branch(history, BRANCH, repository=repository)
+    fresh = History(tmp_path / "fresh")
+    assert sync_branch(fresh, BRANCH, repository=repository).fetched.benchmarks == 2
+    saved = sorted((fresh.folder / "benchmarks").rglob("*.json"))
+    assert [path.read_text() for path in saved] == ["1", "2"]
+
+
 def test_a_file_that_git_cannot_give_stops_it_and_moves_nothing(
     history: History, make_entry: MakeEntry, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,4 +194,15 @@ def test_what_git_cannot_do_is_one_message(
         sync_branch(history, BRANCH, repository=repository)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UnavailableError, match="git: is not installed"):
+        sync_branch(history, BRANCH, repository=repository)
+
+
+def test_a_git_that_does_not_end_is_one_message(
+    history: History, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", put_in_place(tmp_path / "bin", "git", "exec sleep 9")["PATH"])
+    monkeypatch.setattr(branch, "_SECONDS", 0.05)
+    with pytest.raises(
+        InputError, match=r"git rev-parse: did not end within 0\.05 s\n  expected: a repository"
+    ):
         sync_branch(history, BRANCH, repository=repository)

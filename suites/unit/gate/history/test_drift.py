@@ -58,7 +58,9 @@ def test_an_outlier_is_no_drift(make_entry: MakeEntry) -> None:
 
 
 def test_what_came_back_is_no_drift(make_entry: MakeEntry) -> None:
-    assert drifts(nights(make_entry, [0.9] * 8 + [0.8] * 8 + [0.9] * 8)) == ()
+    values = [0.9] * 12 + [0.8] * 12 + [0.9] * 12
+    assert find_changes_in(values) == [12, 24]
+    assert drifts(nights(make_entry, values)) == ()
 
 
 def test_a_second_step_down_does_not_hide_the_first(make_entry: MakeEntry) -> None:
@@ -99,6 +101,20 @@ def test_a_change_counts_from_a_size_that_matters(
     make_entry: MakeEntry, metric: str, before: float, after: float, counts: bool
 ) -> None:
     assert bool(drifts(nights(make_entry, [before] * 10 + [after] * 10, metric))) is counts
+
+
+def test_a_time_hides_no_drift_of_what_stands_behind_it(make_entry: MakeEntry) -> None:
+    entries = [
+        make_entry(
+            number,
+            [
+                make_measurement("inference_s", 0.005),
+                make_measurement("map50_95", 0.9 if number < 8 else 0.8),
+            ],
+        )
+        for number in range(14)
+    ]
+    assert [one.metric for one in drifts(entries)] == ["map50_95"]
 
 
 def test_policy_may_set_the_size_that_matters(make_entry: MakeEntry) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 from slimgate.gate import load_run
 from slimgate.gate.history import Entry, entry_from_json, entry_from_run
+from slimgate.gate.history.entry import machine_of
 
 from fixtures.goldens import FP32, INT8, make_measurement
 from fixtures.histories import FILE, MACHINE, measure, run_name, write_run
@@ -20,6 +23,7 @@ def test_a_line_gives_back_every_measurement_to_the_last_bit(make_entry: MakeEnt
     line = make_entry(3).to_line()
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
+    assert line.startswith(b'{"format":"slimgate-history/1","run_id":')
     entry = entry_from_json(json.loads(line))
     for one, other in zip(entry.measurements, measure(), strict=True):
         assert (one.case, one.metric, one.value, one.unit) == (
@@ -73,6 +77,29 @@ def test_a_machine_with_a_gpu_is_another_machine(make_entry: MakeEntry) -> None:
     entry = make_entry(1, environment={"gpu": "NVIDIA H100 driver 570"})
     assert entry.device == f"{MACHINE}, gpu:NVIDIA H100 driver 570"
     assert entry.file_name == "codes/cpu-amd-epyc-9r14-gpu-nvidia-h100-driver-570.jsonl"
+
+
+def test_a_run_says_its_machine_whatever_else_it_lacks() -> None:
+    assert machine_of({"device": "cpu:A"}) == "cpu:A"
+    assert machine_of({}) == "unknown"
+
+
+def test_a_run_that_measured_nothing_has_a_line(make_entry: MakeEntry) -> None:
+    entry = make_entry(1, [])
+    assert (entry.case_ids, entry.measurements) == ((), ())
+
+
+def test_a_line_without_a_commit_is_of_uncommitted_code(make_entry: MakeEntry) -> None:
+    raw = {key: value for key, value in make_entry(1).raw.items() if key != "git"}
+    for line in (raw, {**raw, "git": {}}):
+        entry = entry_from_json(line)
+        assert (entry.commit, entry.dirty) == (None, True)
+
+
+def test_what_is_no_number_is_never_written_into_a_line(make_entry: MakeEntry) -> None:
+    entry = make_entry(1)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        dataclasses.replace(entry, raw={**entry.raw, "seconds": math.nan}).to_line()
 
 
 def broken(change: Callable[[dict[str, Any]], object], line: bytes) -> Any:

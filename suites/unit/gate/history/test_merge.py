@@ -106,6 +106,19 @@ def test_what_one_history_set_aside_stays_aside(
     assert other.load().complaints == ()
 
 
+def test_lines_that_both_set_aside_are_kept_each_once(
+    history: History, other: History, make_entry: MakeEntry
+) -> None:
+    for one, cut in ((history, b'{"here'), (other, b'{"there')):
+        fill(one, [make_entry(0)])
+        with (one.folder / FILE).open("ab") as file:
+            file.write(cut)
+        one.set_aside()
+    for _ in range(2):
+        merge_history(history, other)
+        assert (history.folder / f"{FILE}.damaged").read_bytes() == b'{"here\n{"there\n'
+
+
 def test_a_folder_that_is_not_there_is_refused(history: History, other: History) -> None:
     with pytest.raises(InputError, match="other: no such folder"):
         merge_history(history, other)
@@ -126,3 +139,20 @@ def test_saved_benchmarks_are_united_and_none_is_overwritten(history: History, o
         "0002_a.json": "2",
         "0003_b.json": "3",
     }
+
+
+def test_a_benchmark_whose_name_has_no_number_gets_one(history: History, other: History) -> None:
+    for one, name in ((history, "0004_a.json"), (other, "own.json")):
+        folder = one.folder / "benchmarks" / "Linux"
+        folder.mkdir(parents=True)
+        (folder / name).write_text(name)
+    (other.folder / "benchmarks" / "Darwin").mkdir()
+    (other.folder / "benchmarks" / "Darwin" / "own.json").write_text("first of its kind")
+    assert merge_history(history, other).benchmarks == 2
+    assert merge_history(history, other).benchmarks == 0
+    saved = (history.folder / "benchmarks").rglob("*.json")
+    assert sorted(f"{path.parent.name}/{path.name}" for path in saved) == [
+        "Darwin/0001_own.json",
+        "Linux/0004_a.json",
+        "Linux/0005_own.json",
+    ]
