@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from slimgate.gate import Judgement, load_run
 from slimgate.gate.causes import (
     Cause,
     cause_of_complaint,
+    cause_of_drift,
     cause_of_failed_tests,
     cause_of_missing_file,
     cause_of_missing_run,
@@ -116,7 +119,7 @@ def test_the_body_holds_the_fingerprint_the_messages_and_where_they_come_from(tm
     (cause,) = causes_of(tmp_path / "run", *(verdict(metric=f"recall/{index}") for index in range(12)))
     body = cause.to_markdown()
     assert body.startswith(f"<!-- slimgate-cause: {cause.fingerprint} -->\n12 verdicts in 1 cases of `codes`")
-    assert "Run `now`, commit 1234567890ab" in body
+    assert "`codes`: codes/int8@onnxruntime\n\nRun `now`, commit 1234567890ab, device " in body
     assert "codes/int8@onnxruntime recall/0: FAIL\n  measured   0.5" in body
     assert "\n```text\ncodes/int8@onnxruntime recall/0: FAIL\n" in body
     assert body.endswith("\n```\nand 2 more, in the report\n")
@@ -125,7 +128,9 @@ def test_the_body_holds_the_fingerprint_the_messages_and_where_they_come_from(tm
 
 
 def test_what_is_invalid_without_a_cause_goes_by_its_first_line(tmp_path: Path) -> None:
-    causes = causes_of(tmp_path / "run", verdict(Status.INVALID), verdict(Status.INVALID, measured=0.4))
+    invalid = [verdict(Status.INVALID, measured=value) for value in (0.5, 0.4)]
+    told = [replace(one, message=f"{one.message}\n  reproduce  slimgate study") for one in invalid]
+    causes = causes_of(tmp_path / "run", *told)
     assert [cause.title for cause in causes] == ["codes: INVALID: <case> map50_95: INVALID"]
 
 
@@ -148,8 +153,22 @@ def test_silence_is_a_cause(tmp_path: Path) -> None:
     assert nothing.title == "codes: the gate judged nothing"
     missing, job = cause_of_missing_run(tmp_path / "nightly"), cause_of_red_job("latency")
     assert missing.title == "nightly: no run was written"
+    assert missing.text.startswith("There is no run at `nightly`: the job ended before anything was judged.")
     assert job.title == "latency: red without a red verdict"
     assert len({nothing.fingerprint, missing.fingerprint, job.fingerprint}) == 3
+
+
+def test_fingerprints_do_not_change_with_the_release(tmp_path: Path) -> None:
+    """Issues are found by them: with others, every issue that is open would be opened a second time."""
+    found = {
+        cause_of_missing_run(tmp_path / "night"): "no run\nnight",
+        cause_of_missing_file(tmp_path / "junit.xml"): "no file\njunit.xml",
+        cause_of_drift("codes/a@b", "map50", "text"): "drift\ncodes/a@b\nmap50",
+        cause_of_complaint("accuracy", "too few cases"): "session\naccuracy\ntoo few cases",
+        cause_of_red_job("latency"): "job\nlatency",
+    }
+    for cause, key in found.items():
+        assert cause.fingerprint == hashlib.sha256(key.encode()).hexdigest()[:12]
 
 
 def test_a_session_that_did_not_end_or_was_red_as_a_whole_is_a_cause(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ SMALLER = Claim(case=INT8, what="fp16", gain="smaller", against=FP32, batch=0, r
     [
         ((0.55, 0.65), (0.98, 1.02), Status.PASS),
         ((0.90, 0.979), (0.98, 1.02), Status.PASS),
+        ((0.90, 0.98), (0.98, 1.02), Status.INCONCLUSIVE),
         # Inside what the machine calls no difference between a network and itself.
         ((0.90, 0.99), (0.98, 1.02), Status.INCONCLUSIVE),
         ((0.95, 1.03), (0.98, 1.02), Status.INCONCLUSIVE),
@@ -73,6 +74,7 @@ def test_not_faster_must_hold_in_all_comparisons_at_once(interval, simultaneous,
 def test_smaller_is_a_share_of_the_bytes(ratio, status):
     verdict = judge_claim(dataclasses.replace(SMALLER, ratio=ratio))
     assert (verdict.status, verdict.metric, verdict.floor) == (status, "pays/fp16", 0.6)
+    assert verdict.measured == (ratio if math.isfinite(ratio) else None)
 
 
 def test_a_step_that_gains_nothing_says_so_with_the_numbers_and_what_to_do():

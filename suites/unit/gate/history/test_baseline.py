@@ -230,8 +230,9 @@ def test_a_run_that_is_not_there_or_of_another_machine_is_refused(
 
 
 def test_the_newest_fit_run_is_proposed_as_toml(tmp_path: Path, make_entry: MakeEntry) -> None:
-    entries = [make_entry(0), make_entry(1), make_entry(2, red="map50_95"), make_entry(3, device="cpu:B")]
+    fit = [make_entry(number) for number in range(3)]
+    entries = [*fit, make_entry(3, red="map50_95"), make_entry(4, device="cpu:B")]
     text = propose_baseline(entries, "codes", MACHINE, today="2026-11-23")
     filled = text.replace('reason = ""', 'reason = "it is"')
     (baseline,) = load_baselines(write(tmp_path / "golden", f'format = "slimgate-baseline/1"\n{filled}'))
-    assert resolve_baseline(baseline, entries) is entries[1]
+    assert resolve_baseline(baseline, entries) is fit[-1]
