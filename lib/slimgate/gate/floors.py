@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate.flow import Case
+from slimgate.flow import Case, Measurement
 
 if TYPE_CHECKING:
     from slimgate.gate.schema import FloorFile
@@ -76,12 +76,14 @@ class Floors:
         floors: those of any device, and those of this machine's.
         files: the files they came from, relative to the golden folder's parent.
         devices: the devices of this machine that have a latency floors file.
+        elsewhere: the times, as case and metric, that have a floor on another device than this machine's.
     """
 
     study: str
     floors: tuple[Floor, ...] = ()
     files: tuple[str, ...] = ()
     devices: frozenset[str] = frozenset()
+    elsewhere: frozenset[tuple[Case, str]] = frozenset()
 
     def for_metric(self, case: Case, metric: str) -> tuple[Floor, ...]:
         """Return the floors of one metric of one case, for every runtime major and device."""
@@ -90,6 +92,19 @@ class Floors:
     def metrics_of(self, case: Case) -> tuple[str, ...]:
         """Return the metrics that have a floor in one case, in the files' order."""
         return tuple(dict.fromkeys(floor.metric for floor in self.floors if floor.case == case))
+
+    def awaits_floor(self, measurement: Measurement) -> bool:
+        """Return whether a time has no floor only because its device has none yet.
+
+        Those are the ratios to another case, and whatever is held on another device. Where a device has floors,
+        somebody has chosen which of its times to hold.
+        """
+        if measurement.device in self.devices:
+            return False
+        if (measurement.case, measurement.metric) in self.elsewhere:
+            return True
+        is_baseline = measurement.provenance.get("baseline") == str(measurement.case)
+        return measurement.metric.startswith("latency_ratio") and not is_baseline
 
 
 def load_floors(golden: Path, study: str, *, device: str | Collection[str]) -> Floors:
@@ -113,6 +128,12 @@ def load_floors(golden: Path, study: str, *, device: str | Collection[str]) -> F
         floors=tuple(floor for file in applying for floor in file.floors),
         files=tuple(file.shown for file in applying),
         devices=frozenset(file.device for file in applying) - {ANY_DEVICE},
+        elsewhere=frozenset(
+            (floor.case, floor.metric)
+            for file in every
+            if file.device not in {ANY_DEVICE, *here}
+            for floor in file.floors
+        ),
     )
 
 

@@ -35,7 +35,6 @@ class Matrix:
         run_id: id of this run.
         reproduce: command that messages complete with ``-k '<case>'``.
         timed: whether times were measured; they are not proven when they were not.
-        require_device: whether a device without latency floors is INVALID instead of not proven.
         claims: what the cases are there to gain, each with what was measured of it.
         broken: what the reference scores when it is broken on purpose; a floor that this holds is INVALID.
     """
@@ -49,7 +48,6 @@ class Matrix:
     run_id: str = ""
     reproduce: str = "slimgate study"
     timed: bool = True
-    require_device: bool = False
     claims: Sequence[Claim] = ()
     broken: BrokenScores = field(default_factory=dict)
 
@@ -61,7 +59,8 @@ def judge_run(
 
     INVALID are, besides what ``judge`` finds: a case that failed, a metric that must have a floor and has
     none, a floor whose metric or case is missing, a floor that a broken detector holds, a metric measured twice.
-    Claims are judged without floors.
+    Claims are judged without floors. Not proven are, besides cases that could not run, the times of a device that has
+    no floors yet.
     """
     run = _Run(measurements, floors, records, matrix)
     for case in matrix.cases:
@@ -114,6 +113,9 @@ class _Run:
             asked = metric in self.matrix.required or self.floors.for_metric(case, metric)
             if not asked and not measurement.valid:
                 self.add_invalid(case, metric, measurement.why_invalid, measurement)
+            elif not asked and self.floors.awaits_floor(measurement):
+                self.judge_without_floor(measurement)
+        self.note_unmeasured_times(case)
 
     def judge_metric(self, case: Case, metric: str) -> None:
         measurement = self.measured[case].get(metric)
@@ -157,15 +159,29 @@ class _Run:
     def judge_without_floor(self, measurement: Measurement) -> None:
         metric = measurement.metric
         is_known = measurement.device in self.floors.devices
-        if is_timed(metric) and not is_known and not self.matrix.require_device:
-            reason = f"no latency floors for {measurement.device}: 'slimgate accept RUN_DIR' prints them"
-            self.gaps.append(NotProven(case=measurement.case, metric=metric, reason=reason))
+        if is_timed(metric) and not is_known and measurement.valid:
+            self.add_unknown_device(measurement.case, metric, measurement.device)
             return
         causes = find_causes(measurement)
         if not causes:
             line = propose_floor(measurement, broken=self.matrix.broken)
             causes = [f"no floor: paste into [case.floor]: {line}"]
         self.add_invalid(measurement.case, metric, causes[0], measurement)
+
+    def note_unmeasured_times(self, case: Case) -> None:
+        """Note what another device has a floor for, and this one neither a floor nor a number."""
+        measured = self.measured[case]
+        unknown = {one.device for one in measured.values() if is_timed(one.metric)} - self.floors.devices
+        asked = {*measured, *self.matrix.required, *self.floors.metrics_of(case)}
+        for metric in sorted(
+            metric for of, metric in self.floors.elsewhere if of == case and metric not in asked
+        ):
+            for device in sorted(unknown):
+                self.add_unknown_device(case, metric, device)
+
+    def add_unknown_device(self, case: Case, metric: str, device: str) -> None:
+        reason = f"no latency floors for {device}: 'slimgate accept RUN_DIR' prints them"
+        self.gaps.append(NotProven(case=case, metric=metric, reason=reason))
 
     def judge_vanished(self) -> None:
         for floor in self.floors.floors:

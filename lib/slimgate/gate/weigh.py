@@ -137,13 +137,7 @@ def _ought_to_have_one(measurement: Measurement, scale: Scale) -> bool:
     metric = measurement.metric
     if metric in scale.required or scale.floors.for_metric(measurement.case, metric):
         return True
-    # Where somebody has chosen which times to hold, the others are left as they are.
-    is_baseline = measurement.provenance.get("baseline") == str(measurement.case)
-    return (
-        metric.startswith("latency_ratio")
-        and not is_baseline
-        and measurement.device not in scale.floors.devices
-    )
+    return scale.floors.awaits_floor(measurement)
 
 
 def _renew(measurement: Measurement, floor: Floor, scale: Scale, *, anew: bool) -> tuple[Way, str, list[str]]:

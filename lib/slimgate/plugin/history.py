@@ -10,7 +10,7 @@ import pytest
 from slimgate.errors import SlimgateError, name_offenders
 from slimgate.plugin.complaints import complain
 from slimgate.plugin.minimum import list_too_few
-from slimgate.plugin.timing import is_under_xdist
+from slimgate.plugin.timing import NO_TIME_HELD, holds_times, is_under_xdist
 
 if TYPE_CHECKING:
     from slimgate.gate import Judgement
@@ -60,6 +60,8 @@ def list_failures(judgement: Judgement, study: Study, config: pytest.Config) -> 
         failures.append(f"--require gpu: not run: {name_offenders(no_gpu)}")
     if "timing" in required and untimed:
         failures.append(f"--require timing: {len(untimed)} not proven, such as {untimed[0].reason}")
+    elif "timing" in required and not holds_times(judgement):
+        failures.append(f"--require timing: {NO_TIME_HELD}")
     ran = {verdict.case for verdict in judgement.verdicts} - idle
     on = {(str(case), "gpu" if case in study.gpu_cases else "cpu") for case in ran}
     return failures + list_too_few(on, dict(config.getoption("--slimgate-min-cases")))

@@ -14,7 +14,7 @@ from slimgate.plugin.history import add_to_history
 from slimgate.plugin.marks import is_meant, is_of_gate
 from slimgate.plugin.minimum import note_execution
 from slimgate.plugin.tiers import EXTRA_SECONDS
-from slimgate.plugin.timing import is_under_xdist
+from slimgate.plugin.timing import NO_TIME_HELD, holds_times, is_under_xdist
 
 if TYPE_CHECKING:
     from slimgate.flow import Case
@@ -106,6 +106,8 @@ def assert_verdicts(
         red = [one.message for one in verdicts if is_red(one, strict_floors=strict)]
         if kind == "latency" and "timing" in required:
             red += [f"{case} {gap.metric}: --require timing: {gap.reason}" for gap in gaps]
+            if not gaps and not holds_times(judgement):
+                red.append(f"{case}: --require timing: {NO_TIME_HELD}")
         idle = [gap for gap in gaps if gap.metric == WHOLE_CASE]
         if "gpu" in required and case in on_gpu:
             red += [f"{case}: --require gpu: {gap.reason}" for gap in idle]

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from slimgate.plugin.marks import is_meant
 
+if TYPE_CHECKING:
+    from slimgate.gate import Judgement
+
 REFUSAL = "timing suites refuse xdist: run them without -n"
+NO_TIME_HELD = "no time of this run was held against a floor: 'slimgate accept RUN_DIR' prints them"
 
 
 def is_under_xdist(config: pytest.Config) -> bool:
     """Return whether this process is a worker of pytest-xdist."""
     return hasattr(config, "workerinput")
+
+
+def holds_times(judgement: Judgement) -> bool:
+    """Return whether any time of a run was held against a floor; whether a variant pays is asked without one."""
+    from slimgate.gate import kind_of
+    from slimgate.measure import is_metric
+
+    return any(is_metric(one.metric) and kind_of(one.metric) == "latency" for one in judgement.verdicts)
 
 
 def pytest_configure(config: pytest.Config) -> None:

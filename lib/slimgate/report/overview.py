@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from slimgate.flow import Verdict
-from slimgate.gate import PAYS, RunFiles
+from slimgate.gate import PAYS, WHOLE_CASE, RunFiles
 from slimgate.report.differences import find_interval
 from slimgate.report.numbers import (
     NONE,
@@ -230,6 +230,9 @@ def _sentence(files: RunFiles, rows: Sequence[Row]) -> str:
         if unproven
         else ""
     )
+    untimed = sum(any(gap.metric != WHOLE_CASE for gap in row.gaps) for row in rows)
+    if untimed:
+        gap += f" {_of_cases(untimed, len(rows))} have times that were held against no floor here."
     waived = len(judgement.waived)
     but = f", but for {waived} that {'is' if waived == 1 else 'are'} waived" if waived else ""
     return f"Every measurement that was judged holds its floor{but}.{tighten}{gap}"

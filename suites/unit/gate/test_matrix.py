@@ -160,8 +160,53 @@ def test_a_device_without_latency_floors_is_not_proven(golden: Path) -> None:
         "no latency floors for cpu:new: 'slimgate accept RUN_DIR' prints them"
         in judgement.not_proven[0].reason
     )
-    required = judge_all(floors, run, required=("latency_ratio_b1",), require_device=True)
-    assert "no floor: paste into [case.floor]: latency_ratio_b1" in red_messages(required)[0]
+
+
+def on_a_new_device(*metrics: str, **changes: Any) -> list[Measurement]:
+    """Return a run on a device that has no floors, with these times of the INT8 case; ratios are to FP32."""
+    run = [one for one in green_run() if one.metric != "latency_ratio_b1"]
+    settings = {"device": "cpu:new", "provenance": {"baseline": str(FP32)}, **changes}
+    return [*run, *(make_measurement(metric, 3.0, **settings) for metric in metrics)]
+
+
+def test_times_of_a_new_device_are_not_proven_though_nobody_requires_them(golden: Path) -> None:
+    floors = load_floors(golden, "codes", device="cpu:new")
+    run = on_a_new_device("inference_s", "latency_ratio_b1", "latency_ratio_b32")
+    own = make_measurement(
+        "latency_ratio_b1", 1.0, FP32, device="cpu:new", provenance={"baseline": str(FP32)}
+    )
+    judgement = judge_all(floors, [*run, own], required=("map50_95",))
+    assert [(gap.case, gap.metric) for gap in judgement.not_proven] == [
+        (INT8, "latency_ratio_b1"),
+        (INT8, "latency_ratio_b32"),
+    ]
+    assert judgement.summary() == "5 PASS, 2 not proven"
+
+
+def test_what_another_device_has_a_floor_for_is_not_proven_on_a_new_one(golden: Path) -> None:
+    held = LATENCY_TOML.replace(
+        'latency_ratio_b1 = { max = 0.95, unit = "ratio" }', 'nms_s = { max = 1, unit = "seconds" }'
+    )
+    (golden / "floors" / "codes.cpu-third.toml").write_text(held.replace(DEVICE, "cpu:third"))
+    floors = load_floors(golden, "codes", device="cpu:new")
+    assert floors.elsewhere == {(INT8, "latency_ratio_b1"), (INT8, "nms_s")}
+    # The ratio was not even measured: what it is compared with may not have run.
+    judgement = judge_all(floors, on_a_new_device("inference_s", "nms_s"), required=())
+    assert sorted(gap.metric for gap in judgement.not_proven) == ["latency_ratio_b1", "nms_s"]
+    assert {gap.reason for gap in judgement.not_proven} == {
+        "no latency floors for cpu:new: 'slimgate accept RUN_DIR' prints them"
+    }
+    known = load_floors(golden, "codes", device=(DEVICE, "cpu:new"))
+    assert "the metric was not measured" in red_messages(judge_all(known, on_a_new_device("nms_s")))[0]
+
+
+@pytest.mark.parametrize("required", [(), ("latency_ratio_b1",)])
+def test_a_time_that_is_invalid_is_so_on_a_new_device_too(golden: Path, required: tuple[str, ...]) -> None:
+    floors = load_floors(golden, "codes", device="cpu:new")
+    run = on_a_new_device("latency_ratio_b1", valid=False, why_invalid="the A/A control is off")
+    judgement = judge_all(floors, run, required=required)
+    assert "the A/A control is off" in red_messages(judgement)[-1]
+    assert judgement.not_proven == ()
 
 
 def test_times_that_were_not_measured_beside_other_workers_are_not_proven(floors: Floors) -> None:

@@ -185,6 +185,19 @@ def test_require_timing_turns_missing_latency_floors_into_failures(pytester: pyt
     )
 
 
+@pytest.mark.parametrize(("held", "failed"), [(True, 0), (False, 1)])
+def test_require_timing_fails_a_run_in_which_no_time_was_held_against_a_floor(
+    pytester: pytest.Pytester, held: bool, failed: int
+) -> None:
+    pays = replace(verdict(INT8, "pays/int8_b1", Status.PASS), unit="ratio")
+    verdicts = [*GREEN[:2], *GREEN[3:5], pays, *(GREEN[5:] if held else [])]
+    result = run_gate(pytester, verdicts, "--require", "timing", "-k", "fp32")
+    result.assert_outcomes(passed=2, skipped=1 - failed, failed=failed, deselected=3)
+    if failed:
+        told = "no time of this run was held against a floor: 'slimgate accept RUN_DIR' prints them"
+        result.stdout.fnmatch_lines([f"codes/fp32@onnxruntime: --require timing: {told}"])
+
+
 def test_a_session_in_which_the_gate_judged_nothing_is_red(pytester: pytest.Pytester) -> None:
     gaps = tuple(NotProven(case=case, metric="case", reason="no data") for case in (FP32, INT8))
     result = run_gate(pytester, [], gaps=gaps)

@@ -153,3 +153,18 @@ def test_the_line_of_a_run_says_what_else_failed_its_session(
     run_suite(pytester, *options)
     (entry,) = History(pytester.path / HISTORY).load().entries
     assert (entry.red, entry.failed_by) == (False, failed_by)
+
+
+def test_the_line_of_a_run_without_times_says_that_they_were_required(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = [one for one in judge_green().verdicts if one.metric == "map50_95"]
+
+    def run_study(study: Study, out: Path, **settings: Any) -> None:
+        make_run(out, [make_measurement()], Judgement(verdicts=tuple(judged)))
+
+    monkeypatch.setattr("slimgate.study.pipeline.run_study", run_study)
+    run_suite(pytester, "--require", "timing")
+    (entry,) = History(pytester.path / HISTORY).load().entries
+    told = "no time of this run was held against a floor: 'slimgate accept RUN_DIR' prints them"
+    assert entry.failed_by == (f"--require timing: {told}",)

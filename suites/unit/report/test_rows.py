@@ -38,6 +38,9 @@ def test_a_metric_that_was_not_proven_leaves_the_rest_of_the_case_green(
     gap = NotProven(case=Case.parse(INT8), metric="latency_ratio_b1", reason="no floor for this device")
     run_draft.not_proven.append(gap)
     assert rows_of(run_draft, tmp_path)[INT8].standing is Standing.PASS
+    files = load_run(tmp_path / "run")
+    told = "1 of 20 cases have times that were held against no floor here."
+    assert told in summarise_run(files, list_rows(files)).sentence
 
 
 def test_a_case_that_nobody_judged_is_not_green(run_draft: RunDraft, tmp_path: Path) -> None:
