@@ -116,7 +116,8 @@ def _compose(claim: Claim, status: Status, reproduce: str) -> str:
         lines.append(f"  cause      {claim.what} is not shown to be {claim.gain}: {_WHY[claim.what]}")
     elif status is Status.FAIL:
         lines.append(f"  cause      {claim.what} is not {claim.gain}: {_WHY[claim.what]}")
-    lines.append(f"  measured   {shown}")
+    if math.isfinite(claim.ratio):
+        lines.append(f"  measured   {shown}")
     if claim.gain == "faster":
         lines.append(
             f"  expected   an interval wholly below 1 and below that of the A/A control, "

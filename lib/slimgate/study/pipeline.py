@@ -203,7 +203,7 @@ class _Flow:
             run_id=self.facts.run_id,
             reproduce=f"slimgate study {self.study.argument}",
             timed=self.facts.timing,
-            claims=list_claims(self.works, original_parameters=original),
+            claims=list_claims(self.study, self.works, original_parameters=original, timed=self.facts.timing),
             broken=self.facts.broken,
         )
 

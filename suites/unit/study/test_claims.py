@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from slimgate.flow import Artifact, Case, Precision
+from slimgate.flow import Artifact, Case, Precision, Status
+from slimgate.gate import Claim
+from slimgate.gate.pays import judge_claim
 from slimgate.measure import PairResult, summarise_pairs
 from slimgate.study.claims import add_same_network, list_claims
 from slimgate.study.comparisons import Comparison, Pairs
@@ -100,9 +102,14 @@ def _work(
     return work
 
 
-def _claims(study: Study, works: list[CaseWork]) -> dict[str, tuple[str, str, float]]:
+def _listed(study: Study, works: list[CaseWork], *, timed: bool = True) -> list[Claim]:
     add_same_network(study, works)
-    found = list_claims(works, original_parameters=ORIGINAL)
+    return list_claims(study, works, original_parameters=ORIGINAL, timed=timed)
+
+
+def _claims(study: Study, works: list[CaseWork], *, timed: bool = True) -> dict[str, tuple[str, str, float]]:
+    found = _listed(study, works, timed=timed)
+    assert not [one for one in found if one.why_invalid]
     return {f"{one.case.variant} {one.metric}": (one.gain, one.against.variant, one.ratio) for one in found}
 
 
@@ -134,13 +141,36 @@ def test_an_engine_is_weighed_by_its_weights(study):
     assert _claims(study, works) == {"fp16 pays/fp16": ("smaller", "fp32", 0.5)}
 
 
-def test_int8_of_a_network_that_was_not_timed_in_float_claims_nothing(study):
+def test_int8_of_a_network_that_broke_in_float_says_that_its_claim_cannot_be_judged(study):
+    slim = _work("slim", size=20, parameters=200)
+    slim.failed, slim.companion = "slim.onnx: cut off", True
     works = [
         _work("fp32", size=100, **_entry("fp32", 1.0)),
+        slim,
+        # Faster than the original, which is another question.
         _work("slim-int8", size=10, parameters=200, **_entry("fp32", 0.5)),
     ]
-    assert _claims(study, works) == {}
-    assert works[1].record["same_network"] == {"case": "s/slim@onnxruntime"}
+    (claim,) = _listed(study, works)
+    assert (claim.case.variant, str(claim.against)) == ("slim-int8", "s/slim@onnxruntime")
+    verdict = judge_claim(claim)
+    assert (verdict.metric, verdict.status, verdict.measured) == ("pays/int8_b1", Status.INVALID, None)
+    assert "cause      s/slim@onnxruntime was not timed: slim.onnx: cut off" in verdict.message
+    assert "measured   " not in verdict.message
+    del works[1]
+    (claim,) = _listed(study, works)
+    assert claim.why_invalid == "s/slim@onnxruntime was not timed: it is not in this run"
+
+
+def test_every_claim_whose_other_side_broke_says_so(study: Study) -> None:
+    fp32, fp16, int8, slim = (_work(name, size=9) for name in ("fp32", "fp16", "int8", "slim"))
+    fp32.failed, fp32.artifact, fp32.companion = "no space left", None, True
+    slim.record["model"]["parameters"] = 200
+    assert {one.metric: one.why_invalid for one in _listed(study, [fp32, fp16, int8, slim])} == {
+        "pays/fp16": "s/fp32@onnxruntime was not built: no space left",
+        "pays/int8_b1": "s/fp32@onnxruntime was not timed: no space left",
+        "pays/slim_b1": "s/fp32@onnxruntime was not timed: no space left",
+    }
+    assert [one.metric for one in _listed(study, [fp32, fp16, int8, slim], timed=False)] == ["pays/fp16"]
 
 
 def test_int8_of_a_network_that_the_study_has_only_in_int8_is_held_against_the_original(study):
@@ -164,6 +194,8 @@ def test_what_failed_or_was_not_timed_claims_nothing(study):
     works = [_work("fp32", size=100), _work("int8", size=30), _work("pruned", size=100, nonzero=500)]
     works[2].record["latency"] = {"batch1": _entry("fp32", 1.0)}
     works[2].failed = "broke"
+    assert _claims(study, works, timed=False) == {}
+    works[1].leave_out("built, not run: no GPU")
     assert _claims(study, works) == {}
 
 
@@ -200,7 +232,7 @@ def test_another_tools_int8_is_held_against_ours_of_the_same_network_and_runtime
 def test_a_claim_says_that_the_machine_could_not_tell(study, key):
     entry = {**_entry("fp32", 0.7), key: "the A/A control is off"}
     add_same_network(study, works := [_work("fp32", size=100), _work("int8", size=30, **entry)])
-    (claim,) = list_claims(works, original_parameters=ORIGINAL)
+    (claim,) = list_claims(study, works, original_parameters=ORIGINAL, timed=True)
     assert claim.why_invalid == "the A/A control is off"
 
 
@@ -238,15 +270,29 @@ def test_int8_has_to_beat_fp16_where_fp16_is_computed(study: Study) -> None:
         assert _half_of(study, other, "tensorrt") == ""
 
 
-def test_int8_claims_to_be_faster_than_fp16_where_the_pair_was_timed(study: Study) -> None:
-    works = [
-        _work("fp32", size=100, **_entry("fp32", 1.0)),
-        _work("int8", size=30, **_entry("fp32", 0.5), fp16=_entry("fp16", 1.1)),
-    ]
-    assert _claims(study, works) == {
-        "int8 pays/int8_b1": ("faster", "fp32", 0.5),
-        "int8 pays/int8_fp16_b1": ("faster", "fp16", 1.1),
-    }
+def test_int8_claims_to_be_faster_than_fp16_where_fp16_is_computed(study: Study) -> None:
+    names = (("fp32", "fp32"), ("fp16", "fp16"), ("int8", "int8"))
+    specs = tuple(_on_a_gpu(*name, batches=(1,)) for name in names)
+    study = dataclasses.replace(study, variants=specs)
+    fp32, fp16, int8 = (
+        dataclasses.replace(
+            _work(spec.name, size=100),
+            case=Case(study="s", variant=spec.name, runtime="onnxruntime-cuda"),
+            spec=spec,
+            runtime="onnxruntime-cuda",
+        )
+        for spec in specs
+    )
+    entry = {**_entry("fp32", 0.5), "baseline": str(fp32.case)}
+    timed = {**_entry("fp16", 1.1), "baseline": str(fp16.case)}
+    int8.record["latency"] = {"batch1": {**entry, "fp16": timed}}
+    found = {one.metric: (one.against, one.ratio) for one in _listed(study, [fp32, int8])}
+    assert found == {"pays/int8_b1": (fp32.case, 0.5), "pays/int8_fp16_b1": (fp16.case, 1.1)}
+    fp16.failed = "cut off"
+    int8.record["latency"] = {"batch1": entry}
+    (_, broken) = _listed(study, [fp32, fp16, int8])[-2:]
+    assert broken.metric == "pays/int8_fp16_b1"
+    assert broken.why_invalid == "s/fp16@onnxruntime-cuda was not timed: cut off"
 
 
 def test_a_pair_of_int8_and_fp16_is_timed_and_counted(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
