@@ -39,6 +39,7 @@ _HOLLOW = (
     "more zeros or channels removed than was accepted: ratio and scope, 'slimgate inspect FILE --layers'"
 )
 _TOO_GOOD = "more than this case can score: another file under this name, or evaluated pictures that it was trained on"
+_RATIOS = "latency_ratio"
 _RATIO = (
     "changed versions and threads; then layers in float and conversions between them: 'slimgate inspect FILE'"
 )
@@ -194,6 +195,8 @@ def look_at(metric: str, *, high: bool = False) -> str:
         return _MEND
     if metric not in LOOK_AT:
         metric_for(metric)
+        if metric.startswith(_RATIOS):
+            metric = f"{metric.rpartition('_b')[0]}_b1"
         metric = RECALL_OF_CLASS if metric.startswith(RECALL_OF_CLASS) else metric.partition("[")[0]
     text = LOOK_AT[metric]
     if isinstance(text, Sides):

@@ -10,7 +10,7 @@ from slimgate.flow import Case, Status, Verdict
 from slimgate.gate.judgement import Finding, Judgement
 from slimgate.gate.kinds import WHOLE_CASE
 from slimgate.gate.waivers import Waiver
-from slimgate.measure import METRICS, metric_for
+from slimgate.measure import is_metric, metric_for
 
 UNUSED = "unused waiver"
 
@@ -103,7 +103,7 @@ def _mark_expired(verdicts: list[Verdict], of_it: Sequence[int], waiver: Waiver)
                 status=Status.INVALID,
                 measured=None,
                 floor=None,
-                unit=METRICS[waiver.subject].unit if waiver.subject in METRICS else "",
+                unit=metric_for(waiver.subject).unit if is_metric(waiver.subject) else "",
                 message=f"{waiver.case} {waiver.subject}: {Status.INVALID.value}\n"
                 f"  cause      {what}; nothing is red that it could waive: remove it",
                 golden=waiver.where,

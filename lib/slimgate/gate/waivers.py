@@ -15,7 +15,7 @@ from slimgate.flow import Case
 from slimgate.gate.bounds import find_percent
 from slimgate.gate.formats import find_other_format
 from slimgate.gate.tomlfile import TomlFile, read_toml
-from slimgate.measure import METRICS, metric_for
+from slimgate.measure import is_metric, metric_for
 
 WAIVERS_FORMAT = "slimgate-waivers/1"
 WAIVERS_FILE = "waivers.toml"
@@ -178,7 +178,7 @@ class _Reader:
                 raise self.error("metric", error.found, error.expected, "correct the metric", index) from None
             return metric
         check = self.text(block, "check", index)
-        if check in METRICS:
+        if is_metric(check):
             raise self.error("check", f"'{check}' is a metric", "a check", f"write metric = '{check}'", index)
         if not _CHECK.fullmatch(check):
             raise self.error(

@@ -83,11 +83,14 @@ OF_A_SET = (
 
 _OTHER_SET = re.compile(r"(?P<metric>.+?)\[(?P<set>[^\[\]]+)\]")
 
+_OF_A_BATCH = re.compile(r"(?P<ratio>latency_ratio(_same)?_b)[1-9][0-9]*")
+_BATCHES = ("latency_ratio_b<N>", "latency_ratio_same_b<N>")
+
 METRICS: Mapping[str, Metric] = {
     name: Metric(name=name, unit=unit, higher_is_better=better, meaning=meaning)
     for name, unit, better, meaning in _MEANINGS
 }
-"""Metrics by name; ``recall/<class>`` and ``<metric>[<set>]`` exist besides, see ``metric_for``."""
+"""Metrics by name; ``metric_for`` knows ``recall/<class>``, ``<metric>[<set>]`` and other batch sizes besides."""
 
 
 def name_of_set(metric: str, name: str) -> str:
@@ -99,13 +102,19 @@ def metric_for(name: str) -> Metric:
     """Return the metric of a name.
 
     ``recall/<class>`` is the recall of one class at the deployed confidence; ``map50_95[codes:test]`` and the like
-    are of a further evaluation set.
+    are of a further evaluation set. A ratio of times exists for every batch size that a study may measure, such as
+    ``latency_ratio_b8``.
 
     Raises:
         UsageError: there is no such metric; names the nearest and lists all.
     """
     if name in METRICS:
         return METRICS[name]
+    of_batch = _OF_A_BATCH.fullmatch(name)
+    if of_batch is not None:
+        one = METRICS[f"{of_batch['ratio']}1"]
+        batch = name.removeprefix(of_batch["ratio"])
+        return dataclasses.replace(one, name=name, meaning=f"{one.meaning.removesuffix('1')}{batch}")
     other = _OTHER_SET.fullmatch(name)
     if other is not None and (other["metric"] in OF_A_SET or other["metric"].startswith(_PER_CLASS)):
         metric = metric_for(other["metric"])
@@ -118,7 +127,7 @@ def metric_for(name: str) -> Metric:
             higher_is_better=True,
             meaning=f"share of '{label}' objects found at the deployed confidence",
         )
-    raise unknown_name("metric", name, [*METRICS, f"{_PER_CLASS}<class>", "<metric>[<set>]"])
+    raise unknown_name("metric", name, [*METRICS, *_BATCHES, f"{_PER_CLASS}<class>", "<metric>[<set>]"])
 
 
 def is_metric(name: str) -> bool:

@@ -28,6 +28,7 @@ def test_every_metric_has_its_line_and_no_line_is_of_another() -> None:
     assert look_at("recall/qr code[1]") == look_at("recall/qrcode[codes:test]") == look_at("recall/qrcode")
     assert look_at("recall/qrcode").startswith("this class alone")
     assert look_at("map50_95[codes:test]") == look_at("map50_95")
+    assert look_at("latency_ratio_same_b8") == look_at("latency_ratio_same_b1")
     with pytest.raises(UsageError, match="unknown metric"):
         look_at("map50-95")
 

@@ -50,6 +50,22 @@ def test_accuracy_exists_for_every_further_set_under_its_name() -> None:
     assert "'qrcode'" in metric_for("recall/qrcode[data/hard.json]").meaning
 
 
+@pytest.mark.parametrize("name", ["latency_ratio_b8", "latency_ratio_same_b128"])
+def test_a_ratio_of_times_exists_for_every_batch_size(name: str) -> None:
+    metric = metric_for(name)
+    assert (metric.name, metric.unit, metric.higher_is_better) == (name, "ratio", False)
+    assert metric.meaning.endswith(f", batch {name.rpartition('b')[2]}")
+
+
+@pytest.mark.parametrize(
+    "name", ["latency_ratio_b0", "latency_ratio_b", "latency_ratio_b08", "latency_ratio_same"]
+)
+def test_what_is_no_batch_size_has_no_ratio(name: str) -> None:
+    with pytest.raises(UsageError, match="unknown metric") as caught:
+        metric_for(name)
+    assert "latency_ratio_b<N>" in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["size_bytes[codes:test]", "map50_95[]", "recall/[codes:test]", "f2[x]"])
 def test_what_is_not_of_a_set_has_no_metric_there(name: str) -> None:
     with pytest.raises(UsageError, match="unknown metric") as caught:

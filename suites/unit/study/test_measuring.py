@@ -7,6 +7,8 @@ import math
 
 import pytest
 from slimgate.flow import Case
+from slimgate.gate import kind_of, propose_floors
+from slimgate.gate.judge import find_causes
 from slimgate.measure import PairResult
 from slimgate.study.control import control_complaint
 from slimgate.study.measuring import _artifact_values, add_executed_shares, list_measurements
@@ -47,6 +49,18 @@ def test_values_come_from_the_record_and_nothing_is_invented():
     assert "map75" not in found
     assert "recall/b" not in found
     assert "size_bytes" not in found
+
+
+def test_a_batch_size_of_the_study_is_measured_proposed_and_judged():
+    entry = RECORD["latency"]["batch1"]
+    versions = {"versions": {"onnxruntime": "1.23.0"}}
+    (one,) = list_measurements(
+        CASE, {"latency": {"batch8": entry}}, artifact=None, provenance=versions, device="cpu:x"
+    )
+    assert (one.metric, kind_of(one.metric), find_causes(one)) == ("latency_ratio_b8", "latency", [])
+    assert propose_floors([one], today="2026-11-23").endswith(
+        'latency_ratio_b8 = { max = 0.63, unit = "ratio" }\n'
+    )
 
 
 def test_boxes_that_nobody_sees_have_no_parity():
