@@ -106,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
                 out,
                 golden=args.golden or golden_folder(study),
                 expression=args.expression,
+                strict_floors=args.strict_floors,
                 progress=progress,
             )
     except UnavailableError as error:

@@ -68,7 +68,7 @@ def causes_of_run(files: RunFiles, *, strict_floors: bool = False) -> list[Cause
     """
     study = str(files.run["study"]["id"])
     groups: dict[tuple[str, ...], list[Verdict]] = {}
-    for verdict in files.judgement.red(strict_floors=strict_floors):
+    for verdict in files.judgement.red(strict_floors=strict_floors or files.strict_floors):
         groups.setdefault(_key_of(study, verdict), []).append(verdict)
     causes = [_cause_of_verdicts(key, verdicts, files) for key, verdicts in groups.items()]
     if not files.judgement.verdicts:

@@ -42,6 +42,21 @@ class RunFiles:
     judgement: Judgement
     cases: Mapping[str, Mapping[str, Any]]
 
+    @property
+    def strict_floors(self) -> bool:
+        """Whether floors were strict when it ran; runs of before this was noted say nothing, and were read as not."""
+        return bool(self.run.get("strict_floors", False))
+
+    @property
+    def red(self) -> tuple[Verdict, ...]:
+        """The verdicts that failed it, worst first."""
+        return self.judgement.red(strict_floors=self.strict_floors)
+
+    @property
+    def is_red(self) -> bool:
+        """Whether it failed, by floors as strict as they were when it ran."""
+        return self.judgement.is_red(strict_floors=self.strict_floors)
+
 
 def load_run(directory: Path) -> RunFiles:
     """Return a finished run.

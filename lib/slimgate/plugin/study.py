@@ -219,6 +219,7 @@ def _run_once(session: pytest.Session, factory: pytest.TempPathFactory) -> Path:
                     golden=golden_folder(study),
                     expression=_expression(session, study),
                     timing=not under_xdist and _is_time_asked_for(session),
+                    strict_floors=session.config.getoption("--strict-floors"),
                 )
                 done.touch()
                 add_to_history(directory, study, session.config)

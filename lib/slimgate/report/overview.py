@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from slimgate.flow import Verdict
-from slimgate.gate import PAYS, WHOLE_CASE, RunFiles
+from slimgate.gate import PAYS, WHOLE_CASE, Judgement, RunFiles
 from slimgate.report.differences import find_interval
 from slimgate.report.numbers import (
     NONE,
@@ -195,7 +195,7 @@ def _explains(verdict: Verdict, standing: Standing) -> bool:
 
 
 def _tone(files: RunFiles) -> str:
-    if files.judgement.is_red():
+    if files.is_red:
         return "red"
     return "amber" if files.judgement.waived else "green"
 
@@ -203,7 +203,7 @@ def _tone(files: RunFiles) -> str:
 def _word(files: RunFiles) -> str:
     if not files.judgement.verdicts:
         return "NOTHING JUDGED"
-    if files.judgement.is_red():
+    if files.is_red:
         return "FAIL"
     return "PASS WITH WAIVERS" if files.judgement.waived else "PASS"
 
@@ -224,6 +224,8 @@ def _sentence(files: RunFiles, rows: Sequence[Row]) -> str:
         return f"Do not ship this: {len(red)} measurements in {_of_cases(cases, len(rows))} {what}."
     stale = judgement.counts().get("STALE", 0)
     tighten = f" {stale} beat their floor by more than its slack: tighten those floors." if stale else ""
+    if files.is_red:
+        tighten = f" Floors are strict, so this fails: {_name_untidy(judgement, stale)}."
     unproven = sum(row.standing is Standing.NOT_PROVEN for row in rows)
     gap = (
         f" {_of_cases(unproven, len(rows))} could not run here: nothing is claimed about them."
@@ -236,6 +238,13 @@ def _sentence(files: RunFiles, rows: Sequence[Row]) -> str:
     waived = len(judgement.waived)
     but = f", but for {waived} that {'is' if waived == 1 else 'are'} waived" if waived else ""
     return f"Every measurement that was judged holds its floor{but}.{tighten}{gap}"
+
+
+def _name_untidy(judgement: Judgement, stale: int) -> str:
+    """Return what strict floors do not forgive in a run of which every measurement holds its floor."""
+    beaten = [f"{stale} beat their floor by more than its slack"] if stale else []
+    untidy = [str(finding).partition(":")[0] for finding in judgement.findings if finding.strict]
+    return "; ".join([*beaten, *untidy])
 
 
 def _of_cases(count: int, total: int) -> str:

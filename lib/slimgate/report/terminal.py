@@ -35,7 +35,7 @@ def print_run(files: RunFiles, console: Console) -> None:
         if sentence:
             console.print(sentence, markup=False, highlight=False)
     _print_headline(headline, console)
-    red = files.judgement.red()
+    red = files.red
     for verdict in red[:_MOST_MESSAGES]:
         console.print(verdict.message, style="red", markup=False, highlight=False, soft_wrap=True)
     if len(red) > _MOST_MESSAGES:

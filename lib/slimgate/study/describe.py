@@ -29,6 +29,7 @@ class RunFacts:
         broken: what the reference scores when it is broken on purpose.
         trainings: training stages by key; cases name theirs.
         project: which golden folder it was judged by; see ``slimgate.study.project``.
+        strict_floors: whether a floor that has fallen behind fails the run.
     """
 
     run_id: str
@@ -42,6 +43,7 @@ class RunFacts:
     broken: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     trainings: dict[str, Json] = field(default_factory=dict)
     project: Mapping[str, Json] | None = None
+    strict_floors: bool = False
 
     @property
     def full(self) -> bool:
@@ -119,6 +121,7 @@ def describe_run(
         "stage_seconds": facts.seconds,
         "filter": facts.expression,
         "complete": facts.full and facts.timing,
+        "strict_floors": facts.strict_floors,
         "pictures": pictures,
         "trainings": facts.trainings,
         "search": dict(study.search),

@@ -83,6 +83,7 @@ def run_study(
     golden: Path,
     expression: str = "",
     timing: bool = True,
+    strict_floors: bool = False,
     progress: Progress = lambda stage, done, total, note: None,
     store: Store | None = None,
 ) -> Run:
@@ -94,6 +95,7 @@ def run_study(
         golden: the folder with ``floors`` and ``records``.
         expression: ``-k``: run only the cases whose id it matches.
         timing: measure latency; off where other processes share the cores (pytest-xdist).
+        strict_floors: note in the run that floors are strict, for its report to say what that makes red.
         progress: is told how far each stage is.
         store: keeps artifacts between runs.
 
@@ -106,6 +108,7 @@ def run_study(
         )
     with RunWriter(out) as writer:
         flow = _Flow(study, golden, progress, expression=expression, timing=timing)
+        flow.facts.strict_floors = strict_floors
         judgement = flow.run(writer, store or Store())
         progress(REPORT, 0, 1, "")
         from slimgate.report import write_report

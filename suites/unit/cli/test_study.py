@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from slimgate.cli import main
+from slimgate.errors import UnavailableError
 
 from fixtures.goldens import STUDY_TOML
 
@@ -24,3 +25,19 @@ def test_a_study_that_cannot_be_fetched_is_not_proven_and_red(
     )
     assert "what to do: download https://" in shown
     assert [path.name for path in tmp_path.iterdir() if "run" in path.name] == []
+
+
+@pytest.mark.parametrize("options", [(), ("--strict-floors",)])
+def test_a_run_is_told_whether_floors_are_strict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    told: list[object] = []
+
+    def run_study(study: object, out: Path, **settings: object) -> None:
+        told.append(settings["strict_floors"])
+        raise UnavailableError("weights", found="not here", expected="weights", action="fetch them")
+
+    monkeypatch.setattr("slimgate.study.pipeline.run_study", run_study)
+    (tmp_path / "study.toml").write_text(STUDY_TOML)
+    assert main(["study", str(tmp_path / "study.toml"), "--out", str(tmp_path / "run"), *options]) == 1
+    assert told == [bool(options)]

@@ -145,6 +145,9 @@ def test_messages_of_failed_tests_stand_apart_and_no_more_than_ten() -> None:
 def test_a_stale_floor_is_a_cause_only_where_floors_are_strict(tmp_path: Path) -> None:
     assert causes_of(tmp_path / "a", verdict(Status.STALE)) == []
     (cause,) = causes_of(tmp_path / "b", verdict(Status.STALE), strict_floors=True)
+    judgement = Judgement(verdicts=(verdict(Status.STALE),))
+    ran_strict = load_run(make_run(tmp_path / "c", [make_measurement()], judgement, strict_floors=True))
+    assert causes_of_run(ran_strict) == [cause]
     assert "STALE" in cause.title
 
 

@@ -289,7 +289,9 @@ def test_the_study_runs_once_for_the_whole_session(
     result = run_study_suite(pytester)
     result.assert_outcomes(passed=6)
     (options,) = asked
-    assert (options["expression"], options["timing"]) == ("", True)
+    assert (options["expression"], options["timing"], options["strict_floors"]) == ("", True, False)
+    run_study_suite(pytester, "--strict-floors")
+    assert asked[-1]["strict_floors"]
     result.stdout.fnmatch_lines(["6 PASS, 0 not proven", "report: *study-codes"])
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from slimgate.flow import Case, Status, Verdict
-from slimgate.gate import NotProven, load_run
+from slimgate.gate import Finding, NotProven, load_run
 from slimgate.report.overview import main_table, summarise_run
 from slimgate.report.rows import Row, Standing, judge_speed, list_rows, sort_worst_first
 
@@ -155,6 +155,26 @@ def test_the_headline_of_a_red_run_counts_measurements_and_cases(run_draft: RunD
     headline = summarise_run(files, list_rows(files))
     assert (headline.word, headline.tone) == ("FAIL", "red")
     assert headline.sentence.startswith("Do not ship this: 2 measurements in 1 of 20 cases do not hold")
+
+
+def test_a_stale_floor_is_red_in_the_report_of_a_run_with_strict_floors(
+    run_draft: RunDraft, tmp_path: Path
+) -> None:
+    run_draft.change_verdict("int8@onnxruntime", Status.STALE)
+    lenient = load_run(run_draft.write(tmp_path / "lenient"))
+    assert summarise_run(lenient, list_rows(lenient)).word == "PASS"
+    assert "1 beat their floor by more than its slack: tighten" in summarise_run(lenient, []).sentence
+    finding = Finding(kind="orphan record", subjects=("a.json", "b.json"), message="no case: remove it")
+    beaten = "1 beat their floor by more than its slack"
+    for findings, told in (([], beaten), ([finding], f"{beaten}; orphan record (2)")):
+        run_draft.findings = findings
+        run_draft.run["strict_floors"] = True
+        files = load_run(run_draft.write(tmp_path / f"strict-{len(run_draft.findings)}"))
+        headline = summarise_run(files, list_rows(files))
+        assert (headline.word, headline.tone) == ("FAIL", "red")
+        assert headline.sentence.startswith(
+            f"Every measurement that was judged holds its floor. Floors are strict, so this fails: {told}. 3 of"
+        )
 
 
 def test_a_run_without_verdicts_is_red(run_draft: RunDraft, tmp_path: Path) -> None:

@@ -58,6 +58,14 @@ def test_red_messages_are_printed_and_the_rest_counted(run_draft: RunDraft, tmp_
     assert "FAIL: 10 FAIL, 27 PASS, 3 not proven" in text
 
 
+def test_a_stale_floor_is_said_to_fail_where_floors_were_strict(run_draft: RunDraft, tmp_path: Path) -> None:
+    run_draft.change_verdict("int8@onnxruntime", Status.STALE)
+    run_draft.run["strict_floors"] = True
+    text = "\n".join(show(run_draft.write(tmp_path / "run"), 120))
+    assert "FAIL: 1 STALE, 36 PASS, 3 not proven" in text
+    assert text.count("reproduce  slimgate study codes -k") == 1
+
+
 def test_names_are_text_not_markup(run_draft: RunDraft, tmp_path: Path) -> None:
     run_draft.change_verdict("int8@openvino", Status.FAIL)
     run_draft.run.update(complete=False, filter="[red]int8[/red]")

@@ -26,9 +26,12 @@ from fixtures.tiny_project import STUDY, run_project
 def test_a_run_holds_every_case_with_its_numbers(project):
     seen = []
     finished = run_project(
-        project, progress=lambda stage, done, total, note: seen.append((stage, done, total))
+        project,
+        progress=lambda stage, done, total, note: seen.append((stage, done, total)),
+        strict_floors=True,
     )
     run = load_run(finished.directory)
+    assert run.strict_floors
     assert set(run.cases) == {
         "tiny/fp32@onnxruntime",
         "tiny/fp32@torch",
