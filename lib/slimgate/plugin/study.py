@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -200,7 +201,7 @@ def _run_once(session: pytest.Session, factory: pytest.TempPathFactory) -> Path:
 
     study = chosen_study(session.config)
     under_xdist = is_under_xdist(session.config)
-    base = factory.getbasetemp().parent if under_xdist else factory.getbasetemp()
+    base = _shared_folder(session, factory)
     given = session.config.getoption("--slimgate-out")
     directory = Path(given) if given else base / f"study-{study.id}"
     done = base / f"study-{study.id}.done"
@@ -229,7 +230,18 @@ def _run_once(session: pytest.Session, factory: pytest.TempPathFactory) -> Path:
             except SlimgateError as error:
                 failure.write_text(str(error), encoding="utf-8")
                 raise
+            except Exception as error:
+                # Not ours, so it is shown with its traceback, once: the other workers must not run the study again.
+                told = "".join(traceback.format_exception_only(error)).strip()
+                failure.write_text(f"the study broke in another worker: {told}", encoding="utf-8")
+                raise
     return directory
+
+
+def _shared_folder(session: pytest.Session, factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that the workers of a session have in common."""
+    own = factory.getbasetemp()
+    return own.parent if is_under_xdist(session.config) else own
 
 
 def _is_time_asked_for(session: pytest.Session) -> bool:

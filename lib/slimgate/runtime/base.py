@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from slimgate.detect import GraphNms
 from slimgate.detect.graph_nms import COLUMNS
-from slimgate.errors import InputError
+from slimgate.errors import InputError, SlimgateError
 from slimgate.flow import Artifact, Detector, Json
 
 FloatArray = npt.NDArray[np.float32]
@@ -47,11 +47,17 @@ class Runner(ABC):
         A file that suppresses inside answers ``(n, max_det, 6)``: see ``slimgate.detect.detections_from_rows``.
 
         Raises:
-            InputError: the images have another type, shape or batch size, or the runtime answered in another
-                shape than the model's classes need.
+            InputError: the images have another type, shape or batch size, the runtime failed while it ran, or it
+                answered in another shape than the model's classes need.
         """
         self._check_images(images)
-        predictions = self._infer(np.ascontiguousarray(images))
+        try:
+            predictions = self._infer(np.ascontiguousarray(images))
+        except SlimgateError:
+            raise
+        # onnxruntime, OpenVINO, torch and CUDA each have exceptions of their own, without a common base.
+        except Exception as error:
+            raise refuse_run(self.runtime, len(images), error) from error
         expected: tuple[int | str, ...] = (images.shape[0], 4 + self.class_count, "candidates")
         if self.nms:
             expected = (images.shape[0], "max_det", COLUMNS)
@@ -175,10 +181,26 @@ def refuse_format(runtime: str, source: Artifact | Detector, formats: tuple[str,
 
 def refuse_model(runtime: str, source: Artifact, error: Exception) -> InputError:
     """Return the error for a file that a runtime could not load; it carries the runtime's own first line."""
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return InputError(
         str(source.path),
-        found=f"{runtime} cannot load it ({reason})",
+        found=f"{runtime} cannot load it ({_first_line(error)})",
         expected=f"a model for {runtime}",
         action="export it again for this runtime with 'slimgate export'",
     )
+
+
+def refuse_run(runtime: str, images: int, error: Exception) -> InputError:
+    """Return the error for a runtime that failed while it ran; it carries the runtime's own first line."""
+    reason = _first_line(error)
+    kind = type(error).__name__
+    return InputError(
+        f"run on {runtime}",
+        found=f"failed on a batch of {images} ({kind if reason == kind else f'{kind}: {reason}'})",
+        expected="predictions",
+        action="free memory or take smaller batches if it ran out of it; else run the model on another runtime to "
+        "see whose fault it is",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

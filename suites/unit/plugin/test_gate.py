@@ -317,3 +317,26 @@ def test_a_study_that_cannot_run_fails_every_test_with_its_message(
     result.assert_outcomes(errors=6)
     result.stdout.fnmatch_lines(["weights.safetensors: no such file"])
     result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_study_that_broke_in_one_worker_is_not_run_again_by_another(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+
+    def run_study(study: Study, out: Path, **options: Any) -> None:
+        runs.append(1)
+        raise ZeroDivisionError("a slip of our own")
+
+    monkeypatch.setattr("slimgate.study.pipeline.run_study", run_study)
+    # Two sessions over one base folder, as two workers of pytest-xdist are.
+    base = pytester.path / "base"
+    base.mkdir()
+    monkeypatch.setattr("slimgate.plugin.study._shared_folder", lambda session, factory: base)
+    first = run_study_suite(pytester)
+    first.assert_outcomes(errors=6)
+    first.stdout.fnmatch_lines(["E*ZeroDivisionError: a slip of our own"])
+    second = run_study_suite(pytester)
+    second.assert_outcomes(errors=6)
+    second.stdout.fnmatch_lines(["the study broke in another worker: ZeroDivisionError: a slip of our own"])
+    assert len(runs) == 1

@@ -10,6 +10,7 @@ import pytest
 import torch
 from slimgate.errors import InputError, UnavailableError, UsageError
 from slimgate.runtime import RUNTIMES, get_runtime
+from slimgate.runtime.base import Runner
 from slimgate.runtime.gpu import NO_GPU, why_no_gpu
 
 from fixtures.artifacts import random_images
@@ -209,6 +210,42 @@ def test_images_of_another_type_or_shape(artifacts, images):
         runner.run(images)
     assert f"input of onnxruntime: {images.dtype} {images.shape}" in str(caught.value)
     assert "expected: float32 ('n', 3, 64, 64)" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [*CPU_ONNX, "torch"])
+def test_a_runtime_that_fails_while_it_runs_is_one_message(artifacts, name, capfd):
+    _skip_unavailable(name)
+    source = artifacts.detector if name == "torch" else artifacts.fp32
+    with RUNTIMES[name].open(source, threads=1) as runner:
+        runner.image_size, runner.rectangle_stride = 65, 0  # past our own check: the runtime has to refuse it
+        with pytest.raises(InputError, match=rf"run on {name}: failed on a batch of 2 \(\w+: .+\)") as caught:
+            runner.run(np.zeros((2, 3, 65, 65), np.float32))
+        assert caught.value.__cause__ is not None
+        runner.image_size = 64
+        assert runner.run(random_images(2)).shape[0] == 2
+    capfd.readouterr()  # onnxruntime's own log
+    assert len(str(caught.value).splitlines()) == 3
+    assert "expected: predictions\n  what to do: free memory or take smaller batches" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (MemoryError(), "run on planted: failed on a batch of 1 (MemoryError)"),
+        (RuntimeError("\nCUDA out of memory\nmore"), "batch of 1 (RuntimeError: CUDA out of memory)"),
+        (InputError("engine", found="no profile", expected="one", action="build"), "engine: no profile"),
+    ],
+)
+def test_what_a_runtime_raises_is_told_by_its_first_line(error, found):
+    class Planted(Runner):
+        runtime, image_size, batch, class_count = "planted", 64, 0, 1
+
+        def _infer(self, images):
+            raise error
+
+    with pytest.raises(InputError) as caught:
+        Planted().run(np.zeros((1, 3, 64, 64), np.float32))
+    assert found in str(caught.value).splitlines()[0]
 
 
 def test_another_batch_than_the_one_opened_for(artifacts):

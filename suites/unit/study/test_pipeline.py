@@ -175,6 +175,27 @@ def test_without_floors_everything_required_is_invalid_and_says_what_to_paste(pr
         run_project(project, "second", expression="fp32@onnxruntime")
 
 
+def test_a_case_whose_runtime_fails_while_it_runs_is_invalid_and_the_others_go_on(project, monkeypatch):
+    from slimgate.runtime.ort import OnnxRuntimeRunner
+
+    infer, calls = OnnxRuntimeRunner._infer, []
+
+    def break_later(self, images):
+        calls.append(1)
+        if len(calls) > 3:
+            raise RuntimeError("CUDA failure 2: out of memory")
+        return infer(self, images)
+
+    monkeypatch.setattr(OnnxRuntimeRunner, "_infer", break_later)
+    finished = run_project(project, expression="fp32")
+    verdicts = {(str(one.case), one.metric): one for one in finished.judgement.verdicts}
+    broken = verdicts["tiny/fp32@onnxruntime", "case"]
+    assert broken.status is Status.INVALID
+    assert "it failed: run on onnxruntime: failed on a batch of" in broken.message
+    assert "(RuntimeError: CUDA failure 2: out of memory)" in broken.message
+    assert load_run(finished.directory).cases["tiny/fp32@torch"]["accuracy"]
+
+
 def test_a_case_that_cannot_run_here_is_not_proven_with_the_reason(project):
     from slimgate.runtime import get_runtime
 
