@@ -12,7 +12,7 @@ from pathlib import Path
 
 from slimgate.errors import InputError, UnavailableError, name_offenders
 from slimgate.gate.history.files import SUFFIX
-from slimgate.gate.history.merge import Merged, merge_history
+from slimgate.gate.history.merge import Merged, find_lost, merge_history
 from slimgate.gate.history.store import ASIDE, BENCHMARKS, History
 
 _ATTEMPTS = 20
@@ -44,7 +44,8 @@ def sync_branch(history: History, branch: str, *, repository: Path, remote: str 
     """Unite a folder with an orphan branch: both have every run of both afterwards.
 
     The branch is only ever moved forward, and only from the commit that was merged: where another writer was faster,
-    theirs is merged as well and it is tried again. The working tree and its index are not touched.
+    theirs is merged as well and it is tried again. A tree that lacks something of that commit is never published. The
+    working tree and its index are not touched.
 
     Args:
         history: the folder.
@@ -53,7 +54,8 @@ def sync_branch(history: History, branch: str, *, repository: Path, remote: str 
         remote: where the branch is fetched from and pushed to; empty for the repository itself.
 
     Raises:
-        InputError: this is no git repository, the branch holds something else, or it cannot be pushed.
+        InputError: this is no git repository, the branch holds something else or would lose a run, or it cannot be
+            pushed.
         UnavailableError: git is not installed.
     """
     git = _Git(repository)
@@ -68,6 +70,8 @@ def sync_branch(history: History, branch: str, *, repository: Path, remote: str 
         fetched = merged or Merged(added=0, known=0, benchmarks=0, complaints=())
         if tip and git.run("rev-parse", f"{tip}^{{tree}}") == tree:
             return Synced(fetched=fetched, commit=None, attempts=attempt)
+        if tip:
+            _require_nothing_lost(git, tip, tree, branch)
         parents = ("-p", tip) if tip else ()
         commit = git.run("commit-tree", tree, *parents, "-m", "History of slimgate runs", environment=_AUTHOR)
         if git.publish(branch, commit, tip, remote):
@@ -81,11 +85,9 @@ def sync_branch(history: History, branch: str, *, repository: Path, remote: str 
 
 
 def _merge_commit(git: _Git, commit: str, history: History, branch: str) -> Merged:
-    names = git.run("ls-tree", "-r", "-z", "--name-only", commit).split("\0")
-    names = [name for name in names if name]
     strange = [
         name
-        for name in names
+        for name in git.names(commit)
         if not (
             name.endswith((SUFFIX, f"{SUFFIX}{ASIDE}"))
             or (name.startswith(f"{BENCHMARKS}/") and name.endswith(".json"))
@@ -99,13 +101,35 @@ def _merge_commit(git: _Git, commit: str, history: History, branch: str) -> Merg
             action="name another branch; one that is not there is made",
         )
     with tempfile.TemporaryDirectory(prefix="slimgate-history-") as folder:
-        for name in names:
-            path = Path(folder) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(git.read(f"{commit}:{name}"))
+        _write_files(git, commit, Path(folder))
         merged = merge_history(history, History(Path(folder)))
         shown = tuple(text.replace(f"{folder}/", f"{branch}:") for text in merged.complaints)
     return dataclasses.replace(merged, complaints=shown)
+
+
+def _require_nothing_lost(git: _Git, tip: str, tree: str, branch: str) -> None:
+    """Refuse a tree that does not hold all that the branch holds, whatever made it so: nobody would miss it."""
+    with tempfile.TemporaryDirectory(prefix="slimgate-history-") as folder:
+        before, after = Path(folder, "before"), Path(folder, "after")
+        _write_files(git, tip, before)
+        _write_files(git, tree, after)
+        lost = find_lost(before, after)
+    if lost:
+        raise InputError(
+            f"branch '{branch}'",
+            found=f"would lose what it holds in {name_offenders(lost)}",
+            expected="every run of the branch in what is published; it stays as it is",
+            action=f"'git show {branch}:FILE' prints what it holds; merge it with 'slimgate history --merge', or name "
+            "another branch",
+        )
+
+
+def _write_files(git: _Git, commit: str, folder: Path) -> None:
+    """Write the files of a commit or a tree below a folder."""
+    for name in git.names(commit):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(git.read(f"{commit}:{name}"))
 
 
 def _write_tree(git: _Git, folder: Path) -> str:
@@ -198,6 +222,12 @@ class _Git:
                 action="mend what git complains about, then try again",
             )
         return done.stdout
+
+    def names(self, commit: str) -> list[str]:
+        """Return the path of every file of a commit or a tree."""
+        # Without --full-tree, git lists only what lies below the folder that it is called in.
+        listed = self.run("ls-tree", "-r", "-z", "--full-tree", "--name-only", commit)
+        return [name for name in listed.split("\0") if name]
 
     def read(self, name: str) -> bytes:
         return self._run("cat-file", "blob", name)

@@ -77,6 +77,30 @@ def merge_history(target: History, source: History) -> Merged:
     )
 
 
+def find_lost(before: Path, after: Path) -> list[str]:
+    """Return the files of one history of which another lacks something, relative to its folder.
+
+    Runs and lines may have moved to another file, and files of pytest-benchmark may have another number.
+
+    Args:
+        before: folder of the history that must be in the other.
+        after: folder of the other.
+    """
+    lines = {key for path in _files(after, SUFFIX, ASIDE) for key in _keys(path)}
+    benchmarks = {path.read_bytes() for path in _files(after, ".json")}
+    lost = [path for path in _files(before, SUFFIX, ASIDE) if not _keys(path) <= lines]
+    lost += [path for path in _files(before, ".json") if path.read_bytes() not in benchmarks]
+    return [path.relative_to(before).as_posix() for path in lost]
+
+
+def _files(folder: Path, *endings: str) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.name.endswith(endings) and path.is_file())
+
+
+def _keys(path: Path) -> set[str | bytes]:
+    return {_key(line) for line in read_lines(path)}
+
+
 def interleave(first: Sequence[Line], second: Sequence[Line]) -> list[Line]:
     """Return the lines of both, each run once, in an order that contradicts neither.
 

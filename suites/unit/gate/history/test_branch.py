@@ -117,6 +117,63 @@ def test_who_comes_second_merges_the_first_and_tries_again(
     assert ids(history) == {run_name(0), run_name(1)}
 
 
+def test_from_a_folder_below_the_repository_nothing_of_the_branch_is_lost(
+    history: History, make_entry: MakeEntry, repository: Path, tmp_path: Path
+) -> None:
+    below = repository / "docs"
+    below.mkdir()
+    other = History(tmp_path / "other")
+    history.append(make_entry(0))
+    other.append(make_entry(1))
+    sync_branch(history, BRANCH, repository=below)
+    assert git(repository, "ls-tree", "-r", "--name-only", BRANCH) == f"{FILE}\n"
+    assert sync_branch(other, BRANCH, repository=below).fetched.added == 1
+    fresh = History(tmp_path / "fresh")
+    sync_branch(fresh, BRANCH, repository=repository)
+    assert ids(fresh) == {run_name(0), run_name(1)}
+
+
+def test_a_tree_that_lacks_something_of_the_branch_is_not_published(
+    history: History, make_entry: MakeEntry, repository: Path, tmp_path: Path
+) -> None:
+    history.append(make_entry(0))
+    sync_branch(history, BRANCH, repository=repository)
+    (tmp_path / "strange").write_text("{cut")
+    blob = git(repository, "hash-object", "-w", str(tmp_path / "strange")).strip()
+    folder = git(repository, "rev-parse", f"{BRANCH}:codes").strip()
+    planted = subprocess.run(
+        ("git", "-C", str(repository), "mktree"),
+        input=f"040000 tree {folder}\tcodes\n100644 blob {blob}\t.hidden.jsonl\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    commit = git(repository, "commit-tree", planted, "-p", BRANCH, "-m", "by hand").strip()
+    git(repository, "update-ref", f"refs/heads/{BRANCH}", commit)
+    # Files whose name begins with a dot are nobody's history, so this one would not be written back.
+    with pytest.raises(InputError, match=r"branch '.*': would lose what it holds in \.hidden\.jsonl\n"):
+        sync_branch(history, BRANCH, repository=repository)
+    assert git(repository, "rev-parse", BRANCH).strip() == commit
+
+
+def test_a_benchmark_that_gets_another_number_and_lines_set_aside_are_not_lost(
+    history: History, make_entry: MakeEntry, repository: Path, tmp_path: Path
+) -> None:
+    other = History(tmp_path / "other")
+    for one, name in ((history, "0001_a.json"), (other, "0001_b.json")):
+        one.append(make_entry(0))
+        saved = one.folder / "benchmarks" / "Linux" / name
+        saved.parent.mkdir(parents=True)
+        saved.write_text(name)
+    with (history.folder / FILE).open("ab") as file:
+        file.write(b'{"cut\n')
+    sync_branch(history, BRANCH, repository=repository)
+    assert sync_branch(other, BRANCH, repository=repository).fetched.benchmarks == 1
+    assert "benchmarks/Linux/0002_a.json" in git(repository, "ls-tree", "-r", "--name-only", BRANCH)
+    assert other.set_aside()
+    assert sync_branch(other, BRANCH, repository=repository).commit
+
+
 def test_damaged_lines_of_the_branch_are_told_with_its_name_and_kept(
     history: History, make_entry: MakeEntry, repository: Path, tmp_path: Path
 ) -> None:
