@@ -1,7 +1,7 @@
 """What a detector is: build, load (never by running a pickle), save, count."""
 
 from slimgate.model.build import build_module
-from slimgate.model.checkpoint import checkpoint_paths, save_checkpoint
+from slimgate.model.checkpoint import checkpoint_paths, describe_detector, save_checkpoint
 from slimgate.model.count import ParameterCount, count_flops, count_macs, count_parameters
 from slimgate.model.fuse import fuse_batchnorm
 from slimgate.model.head import head_convolutions, output_convolutions, strides_of
@@ -22,6 +22,7 @@ __all__ = [
     "count_flops",
     "count_macs",
     "count_parameters",
+    "describe_detector",
     "fuse_batchnorm",
     "hash_weights",
     "head_convolutions",

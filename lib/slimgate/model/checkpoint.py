@@ -64,20 +64,7 @@ def save_checkpoint(
     tensors = loaded_tensors(detector.module)
     if storage == "float16":
         tensors = {name: _half(name, tensor, weights_path) for name, tensor in tensors.items()}
-    record = {
-        "format": FORMAT,
-        "name": detector.name,
-        "family": detector.family.value,
-        "class_names": list(detector.class_names),
-        "image_size": detector.image_size,
-        "stride": detector.stride,
-        "weights_sha256": hash_tensors(tensors),
-        "storage": storage,
-        "source": detector.source,
-        "training": dict(detector.training),
-        "lineage": [step.to_json() for step in detector.lineage],
-        "architecture": dict(detector.architecture),
-    }
+    record = {**describe_detector(detector), "weights_sha256": hash_tensors(tensors), "storage": storage}
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     try:
         weights_path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +82,27 @@ def save_checkpoint(
             action="free space or choose another path",
         ) from error
     return weights_path
+
+
+def describe_detector(detector: Detector) -> dict[str, Json]:
+    """Return all that a checkpoint says of a detector beside its tensors, stored as float32.
+
+    Equal tensors are not yet equal networks: activation and decoding are in the architecture alone.
+    """
+    return {
+        "format": FORMAT,
+        "name": detector.name,
+        "family": detector.family.value,
+        "class_names": list(detector.class_names),
+        "image_size": detector.image_size,
+        "stride": detector.stride,
+        "weights_sha256": detector.weights_sha256,
+        "storage": "float32",
+        "source": detector.source,
+        "training": dict(detector.training),
+        "lineage": [step.to_json() for step in detector.lineage],
+        "architecture": dict(detector.architecture),
+    }
 
 
 def load_checkpoint(path: Path) -> Detector:

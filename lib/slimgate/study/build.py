@@ -122,8 +122,11 @@ class Builder:
         return {"kind": kind, **self._operation_inputs(spec), "versions": _versions(), **more}
 
     def _operation_inputs(self, spec: VariantSpec) -> dict[str, Json]:
+        from slimgate.model import describe_detector
+
         inputs: dict[str, Json] = {
-            "weights_sha256": self.base(spec).weights_sha256,
+            # Not its weights alone: another activation, other class names or another lineage is another file.
+            "detector_sha256": hash_json(describe_detector(self.base(spec))),
             "image_size": self.detector.image_size,
             "operations": list(spec.operations),
         }
