@@ -11,6 +11,7 @@ import pytest
 from slimgate.artifact import export_onnx, hash_file
 from slimgate.flow import Family, Status, Verdict
 from slimgate.model import save_checkpoint
+from slimgate.study.store import hash_json
 
 from fixtures.detectors import build_detector
 from fixtures.faults import Caught
@@ -65,6 +66,8 @@ def test_an_older_file_in_the_store(project: Path, caught: Caught) -> None:
     (file,) = entry.glob("*.onnx")
     export_onnx(build_detector(Family.ULTRALYTICS, seed=2), file)
     record: dict[str, Any] = json.loads((entry / "entry.json").read_text())
-    record["artifact"]["sha256"] = hash_file(file)
+    record["artifact"]["sha256"] = record["files"][file.name] = hash_file(file)
+    del record["sha256"]
+    record["sha256"] = hash_json(record)
     (entry / "entry.json").write_text(json.dumps(record))
     caught.verdicts(red_of(project, "fp32", "int8"))

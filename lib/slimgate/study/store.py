@@ -14,7 +14,7 @@ from typing import TypeVar
 from slimgate.errors import SlimgateError
 from slimgate.flow import Artifact, Json, Precision, Step
 
-ENTRY_FORMAT = "slimgate-store/1"
+ENTRY_FORMAT = "slimgate-store/2"
 
 _Kept = TypeVar("_Kept")
 
@@ -24,9 +24,10 @@ _ROOMS_THAT_SHAPE_ARTIFACTS = ("model", "data", "detect", "compress", "artifact"
 class Store:
     """Files under keys: sha256 of everything that went in.
 
-    Each entry is a folder holding ``entry.json`` and, of an artifact, its file. It is built in a temporary folder
-    and renamed, under a lock of its own, so that two processes never build the same thing twice; what a killed build
-    leaves behind goes when the same entry is built next.
+    Each entry is a folder holding ``entry.json`` and, of an artifact, its file and what belongs to it (the JSON of a
+    checkpoint, the manifest of an engine); every file and every value is checked before it is used. An entry is built
+    in a temporary folder and renamed, under a lock of its own, so that two processes never build the same thing twice;
+    what a killed build leaves behind goes when the same entry is built next.
 
     Args:
         root: the folder; made when missing. Default: ``SLIMGATE_CACHE``, else the user's cache folder.
@@ -51,7 +52,16 @@ class Store:
 
         def describe(folder: Path) -> dict[str, Json]:
             built = build(folder)
-            return {"file": built.path.name, "artifact": artifact_to_json(built)}
+            files = {
+                path.relative_to(folder).as_posix(): path
+                for path in sorted(folder.rglob("*"))
+                if path.is_file()
+            }
+            return {
+                "file": built.path.name,
+                "artifact": artifact_to_json(built),
+                "files": {name: _file_sha256(path) for name, path in files.items()},
+            }
 
         return self._entry(inputs, describe, _read_artifact)
 
@@ -69,8 +79,7 @@ class Store:
         """
 
         def describe(folder: Path) -> dict[str, Json]:
-            worked_out = dict(work_out())
-            return {"values": worked_out, "sha256": hash_json(worked_out)}
+            return {"values": dict(work_out())}
 
         return self._entry(inputs, describe, _read_values)
 
@@ -97,6 +106,8 @@ class Store:
             working = Path(tempfile.mkdtemp(prefix=f"{key[:16]}-", dir=entry.parent))
             try:
                 described = {"format": ENTRY_FORMAT, "key": key, "inputs": dict(inputs), **describe(working)}
+                # Hashed as it will be read: JSON turns tuples into lists and numbers that are keys into texts.
+                described["sha256"] = hash_json(json.loads(json.dumps(described)))
                 (working / "entry.json").write_text(json.dumps(described, indent=1))
                 working.rename(entry)
             except BaseException:
@@ -152,24 +163,25 @@ def _read_entry(entry: Path, key: str, read: Callable[[Path, Mapping[str, Json]]
     """Return what is kept in an intact entry, or None: a corrupted entry is rebuilt, not trusted."""
     try:
         value = json.loads((entry / "entry.json").read_text())
-        if value["format"] != ENTRY_FORMAT or value["key"] != key:
+        written = {name: part for name, part in value.items() if name != "sha256"}
+        if value["format"] != ENTRY_FORMAT or value["key"] != key or hash_json(written) != value["sha256"]:
             return None
         return read(entry, value)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def _read_values(entry: Path, value: Mapping[str, Json]) -> dict[str, Json]:
     kept: dict[str, Json] = value["values"]
-    if hash_json(kept) != value["sha256"]:
-        raise ValueError("other values than were written")
     return kept
 
 
 def _read_artifact(entry: Path, value: Mapping[str, Json]) -> Artifact:
     kept = value["artifact"]
     path = entry / value["file"]
-    if _file_sha256(path) != kept["sha256"]:
+    if value["files"][path.name] != kept["sha256"]:
+        raise ValueError("the artifact says another hash than its file has")
+    if any(_file_sha256(entry / name) != sha256 for name, sha256 in value["files"].items()):
         raise ValueError("another file than was written")
     return Artifact(
         path=path,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 from pathlib import Path
 
 import pytest
 from slimgate.artifact import hash_file
 from slimgate.data.cache import cache_folder
+from slimgate.errors import SlimgateError
 from slimgate.flow import Artifact, Precision, Step
 from slimgate.study.store import Store, hash_json, source_sha256
 
@@ -41,6 +43,7 @@ class Builds:
         self.count += 1
         path = folder / "model.onnx"
         path.write_bytes(self.content)
+        path.with_suffix(".json").write_text('{"classes": ["a", "b"]}')
         return _artifact(path)
 
 
@@ -87,19 +90,54 @@ def test_other_inputs_build_again(tmp_path):
     assert build.count == 2
 
 
-@pytest.mark.parametrize("damage", ["file", "entry", "missing"])
+@pytest.mark.parametrize(
+    "damage", ["file", "entry", "missing", "beside", "nothing beside", "claim", "no object"]
+)
 def test_a_corrupted_entry_is_rebuilt(tmp_path, damage):
     build = Builds()
     made = Store(tmp_path).artifact({"n": 1}, build)
+    entry, beside = made.path.parent / "entry.json", made.path.with_suffix(".json")
     if damage == "file":
         made.path.write_bytes(b"weightz")
     elif damage == "entry":
-        (made.path.parent / "entry.json").write_text('{"format": ')
+        entry.write_text('{"format": ')
+    elif damage == "beside":
+        beside.write_text('{"classes": ["b", "a"]}')
+    elif damage == "nothing beside":
+        beside.unlink()
+    elif damage == "claim":
+        assert '"int8": 0.9' in entry.read_text()
+        entry.write_text(entry.read_text().replace('"int8": 0.9', '"int8": 1.0'))
+    elif damage == "no object":
+        entry.write_text("[]")
     else:
         made.path.unlink()
     again = Store(tmp_path).artifact({"n": 1}, build)
     assert build.count == 2
+    assert again == made
     assert again.path.read_bytes() == b"weights"
+    assert beside.read_text() == '{"classes": ["a", "b"]}'
+
+
+def test_an_artifact_that_says_another_hash_than_its_file_has_is_no_entry(tmp_path):
+    def build(folder: Path) -> Artifact:
+        made = Builds()(folder)
+        return dataclasses.replace(made, sha256="0" * 64)
+
+    with pytest.raises(SlimgateError, match="the entry does not read back as it was written"):
+        Store(tmp_path).artifact({"n": 1}, build)
+
+
+def test_what_json_writes_in_another_way_is_read_back_once_built(tmp_path):
+    asked = []
+
+    def work_out():
+        asked.append(1)
+        return {"batches": {32: (1, 2), 4: ()}}
+
+    for _ in range(2):
+        assert Store(tmp_path).values({"n": 1}, work_out) == {"batches": {"32": [1, 2], "4": []}}
+    assert len(asked) == 1
 
 
 def test_changed_source_builds_again(tmp_path, monkeypatch):
