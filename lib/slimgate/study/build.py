@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from slimgate.errors import InputError
 from slimgate.flow import Artifact, Detector, Json, Precision, Variant
+from slimgate.study.keys import measuring_inputs, peer_inputs, versions
 from slimgate.study.latency import latency_ratio
 from slimgate.study.operations import steps_from_texts
 from slimgate.study.spec import DEVICE, ENGINE_RUNTIMES, Study, VariantSpec, engine_kind
@@ -28,9 +29,6 @@ TARGET_BY_RUNTIME: Mapping[str, str] = {
     **dict.fromkeys(ENGINE_RUNTIMES, "tensorrt"),
 }
 """Which form of INT8 graph each runtime is given."""
-
-_RUNS = ("onnxruntime", "onnxruntime-gpu")
-"""What a network is run in on calibration images."""
 
 
 def load_weights(source: str, image_size: int | None) -> Detector:
@@ -119,7 +117,9 @@ class Builder:
         return self._engine(graph, spec, runtime) if runtime in ENGINE_RUNTIMES else graph
 
     def _inputs(self, spec: VariantSpec, kind: str, **more: Json) -> dict[str, Json]:
-        return {"kind": kind, **self._operation_inputs(spec), "versions": _versions(), **more}
+        # An operation may be told what a latency is.
+        measured = measuring_inputs() if spec.operations else {}
+        return {"kind": kind, **self._operation_inputs(spec), **measured, "versions": versions(), **more}
 
     def _operation_inputs(self, spec: VariantSpec) -> dict[str, Json]:
         from slimgate.model import describe_detector
@@ -202,10 +202,12 @@ class Builder:
             "kind": "onnx-int8",
             "from": fp32.sha256,
             # Another tool writes one file for every runtime.
-            **(_peer_inputs(settings.peer) if settings.peer else {"target": target}),
+            **(peer_inputs(settings.peer) if settings.peer else {"target": target}),
             "settings": settings.to_json(),
-            "versions": _versions(),
+            "versions": versions(),
         }
+        if settings.needs_labels:
+            inputs |= {**measuring_inputs(), "threads": pictures.threads}
         return self.store.artifact({**inputs, **pictures.to_json()}, build_int8)
 
     def _plan(self, fp32: Artifact, pictures: Pictures, settings: QuantizationSettings) -> QuantizationPlan:
@@ -218,7 +220,7 @@ class Builder:
             "from": fp32.sha256,
             "observer": settings.observer,
             "calibration_sha256": pictures.calibration.sha256,
-            "versions": _versions(*_RUNS),
+            "versions": versions(),
         }
         kept = self.store.values(inputs, lambda: calibrate(fp32, pictures, settings).to_json())
         return QuantizationPlan.from_json(kept)
@@ -228,7 +230,7 @@ class Builder:
 
         seen = {"ranges_sha256": self.ranges.sha256} if self.ranges else {}
         return self.store.artifact(
-            {"kind": "onnx-fp16", "from": fp32.sha256, **seen, "versions": _versions(*_RUNS)},
+            {"kind": "onnx-fp16", "from": fp32.sha256, **seen, "versions": versions()},
             lambda folder: write_fp16(fp32, folder / fp32.path.name, self.ranges),
         )
 
@@ -239,7 +241,7 @@ class Builder:
         protocol = Protocol(image_size=self.detector.image_size, **self.study.protocol)
         settings = GraphNms(conf=protocol.conf, iou=protocol.iou, max_det=protocol.max_det)
         return self.store.artifact(
-            {"kind": "nms", "from": graph.sha256, "settings": settings.to_json(), "versions": _versions()},
+            {"kind": "nms", "from": graph.sha256, "settings": settings.to_json(), "versions": versions()},
             lambda folder: append_nms(graph, folder / graph.path.name, settings),
         )
 
@@ -259,7 +261,7 @@ class Builder:
                 "from": graph.sha256,
                 "compute_capability": capability,
                 "profiles": [str(profile) for profile in profiles],
-                "versions": _versions(kind),
+                "versions": versions(kind),
             },
             lambda folder: build_engine(
                 graph,
@@ -269,23 +271,3 @@ class Builder:
                 batch=profiles,
             ),
         )
-
-
-def _peer_inputs(peer: str) -> dict[str, Json]:
-    """Return what another tool's file depends on beside its images."""
-    from slimgate.artifact.peer import peer_version
-
-    return {"peer_version": peer_version(peer)}
-
-
-def _versions(*more: str) -> dict[str, str | None]:
-    """Return the versions of the packages that shape an artifact; None where one is not installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions: dict[str, str | None] = {}
-    for name in ("numpy", "onnx", "torch", "ultralytics-opencv-headless", *more):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = None
-    return versions

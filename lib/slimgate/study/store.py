@@ -18,7 +18,18 @@ ENTRY_FORMAT = "slimgate-store/2"
 
 _Kept = TypeVar("_Kept")
 
-_ROOMS_THAT_SHAPE_ARTIFACTS = ("model", "data", "detect", "compress", "artifact")
+SHAPING_SOURCE = (
+    "flow.py",
+    "model",
+    "data",
+    "detect",
+    "compress",
+    "artifact",
+    *(f"study/{name}.py" for name in ("build", "half", "int8", "keys", "operations")),
+)
+"""Source that shapes every artifact, below ``slimgate``: folders and files."""
+
+_SOURCE_SUFFIXES = (".json", ".py", ".yaml")
 
 
 class Store:
@@ -130,14 +141,20 @@ def hash_json(value: Json) -> str:
 
 
 @cache
-def source_sha256() -> str:
-    """Return the sha256 over the source of the rooms that shape artifacts: changed code rebuilds them."""
+def source_sha256(parts: tuple[str, ...] = SHAPING_SOURCE) -> str:
+    """Return the sha256 over parts of slimgate's source, architectures included: changed code rebuilds artifacts."""
     package = Path(__file__).resolve().parents[1]
+    places = [package / part for part in parts]
+    files = [
+        file
+        for place in places
+        for file in ([place] if place.is_file() else place.rglob("*"))
+        if file.suffix in _SOURCE_SUFFIXES and file.is_file()
+    ]
     digest = hashlib.sha256()
-    for room in _ROOMS_THAT_SHAPE_ARTIFACTS:
-        for file in sorted((package / room).rglob("*.py")):
-            digest.update(file.relative_to(package).as_posix().encode())
-            digest.update(file.read_bytes())
+    for name, file in sorted((file.relative_to(package).as_posix(), file) for file in files):
+        digest.update(f"{name}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 
 

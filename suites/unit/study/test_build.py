@@ -10,10 +10,12 @@ from pathlib import Path
 
 import onnx
 import pytest
-from slimgate.flow import Detector, Json
+from slimgate.data import CalibrationList
+from slimgate.flow import Detector, Json, Precision
 from slimgate.model import load_detector, save_checkpoint
 from slimgate.study import load_study
 from slimgate.study.build import Builder
+from slimgate.study.int8 import Pictures
 from slimgate.study.store import Store
 
 STEP = {"operation": "swap-activation", "settings": {"activation": "relu"}, "notes": {}}
@@ -71,3 +73,47 @@ def test_the_same_network_elsewhere_is_kept_under_the_same_key(builder, project,
     save_checkpoint(builder.detector, copied)
     again = dataclasses.replace(spec, weights=str(copied))
     assert builder._operation_inputs(spec) == builder._operation_inputs(again)
+
+
+class Seen(Exception):  # noqa: N818 - no error: the key is all that is asked for
+    """Ends a build as soon as its key is known."""
+
+
+class Keys(Store):
+    """A store that keeps nothing of one kind, and tells its key's inputs."""
+
+    def __init__(self, root: Path, kind: str) -> None:
+        super().__init__(root)
+        self.kind, self.inputs = kind, {}
+
+    def artifact(self, inputs, build):
+        if inputs["kind"] == self.kind:
+            self.inputs = dict(inputs)
+            raise Seen
+        return super().artifact(inputs, build)
+
+
+def _inputs(builder: Builder, kind: str, **changes: Json) -> Mapping[str, Json]:
+    builder.store = Keys(builder.store.root, kind)
+    with pytest.raises(Seen):
+        builder.artifact(dataclasses.replace(builder.study.variants[0], **changes), "onnxruntime")
+    return builder.store.inputs
+
+
+def test_what_onnxruntime_folds_is_kept_by_its_version(builder) -> None:
+    inputs = _inputs(builder, "onnx-fp32")
+    assert inputs["versions"]["onnxruntime"] or inputs["versions"]["onnxruntime-gpu"]
+    assert "measuring" not in inputs
+    measured = _inputs(builder, "onnx-fp32", operations=("prune:0.3",))
+    assert measured["measuring"]["versions"]["openvino"]
+
+
+def test_int8_that_is_decided_by_map_is_kept_by_what_measured_it(builder) -> None:
+    calibration = CalibrationList(paths=(), sha256="c", dataset_sha256="d")
+    builder.pictures = Pictures(calibration=calibration, threads=3)
+    plain = _inputs(builder, "onnx-int8", precision=Precision.INT8)
+    assert plain["versions"]["onnxruntime"] or plain["versions"]["onnxruntime-gpu"]
+    assert "measuring" not in plain
+    scored = _inputs(builder, "onnx-int8", precision=Precision.INT8, int8={"budget": 0.01})
+    assert scored["measuring"]["versions"]["hotcoco"]
+    assert scored["threads"] == 3
