@@ -39,7 +39,7 @@ _CODE = (":(top)*.py", ":(top)*.toml")
 _MOST_NAMED = 20
 
 
-def environment(inputs: Sequence[Path] = ()) -> dict[str, Any]:
+def environment(inputs: Sequence[Path] = (), *, folder: Path | None = None) -> dict[str, Any]:
     """Return what a reader of a time must know: device, versions, governor, load, threads, git commit.
 
     A fact that this machine does not tell is absent. Nothing here names the user, the host or a path, but for files of
@@ -47,6 +47,7 @@ def environment(inputs: Sequence[Path] = ()) -> dict[str, Any]:
 
     Args:
         inputs: files that the numbers come from; the tree is dirty where git does not know one of them.
+        folder: in the repository whose commit is told; the current one.
     """
     facts: dict[str, Any] = {
         "device": device_key(),
@@ -68,7 +69,7 @@ def environment(inputs: Sequence[Path] = ()) -> dict[str, Any]:
         facts["governor"] = _GOVERNOR.read_text(encoding="ascii").strip()
     if hasattr(os, "getloadavg"):
         facts["load_average"] = list(os.getloadavg())
-    commit = git_commit(inputs=inputs)
+    commit = git_commit(folder, inputs=inputs)
     if commit:
         facts["git"] = commit
     return facts
@@ -129,8 +130,9 @@ def git_commit(folder: Path | None = None, *, inputs: Sequence[Path] = ()) -> di
     """Return ``{"commit", "dirty", "changes"}`` of the repository around a folder (the current one), or None.
 
     Dirty is a tree with changed files, or with files that no commit holds and that numbers may come from: Python and
-    TOML files anywhere in it, and the inputs that lie in it. What git is told to ignore is left alone. ``changes``
-    names up to twenty of them; it is absent in a clean tree, and empty where git does not answer.
+    TOML files anywhere in it, and the inputs, those outside the repository too. What git is told to ignore is left
+    alone. ``changes`` names up to twenty of them, those outside by their name alone; it is absent in a clean tree, and
+    empty where git does not answer.
 
     Args:
         folder: in the repository.
@@ -141,13 +143,16 @@ def git_commit(folder: Path | None = None, *, inputs: Sequence[Path] = ()) -> di
     top = _answer(("git", *where, "rev-parse", "--show-toplevel"))
     if not commit or not top:
         return None
-    own = [path.resolve().relative_to(top) for path in inputs if path.resolve().is_relative_to(top)]
+    resolved = [path.resolve() for path in inputs]
+    own = [path.relative_to(top) for path in resolved if path.is_relative_to(top)]
+    outside = [f"{path.name} (outside the repository)" for path in resolved if not path.is_relative_to(top)]
     patterns = (*_CODE, *(f":(top,literal){path.as_posix()}" for path in own))
     listings = (
         _answer(("git", "-C", top, "diff", "--name-only", "-z", "HEAD")),
         _answer(("git", "-C", top, "ls-files", "-z", "--others", "--exclude-standard", "--", *patterns)),
     )
-    changes = sorted({name for listing in listings if listing for name in listing.split("\0") if name})
+    named = {name for listing in listings if listing for name in listing.split("\0") if name}
+    changes = sorted(named.union(outside))
     dirty = bool(changes) or None in listings
     return {"commit": commit, "dirty": dirty, **({"changes": changes[:_MOST_NAMED]} if dirty else {})}
 

@@ -144,7 +144,9 @@ class _Flow:
         from slimgate.measure import device_key, environment
 
         self.devices = {"cpu": device_key(), "gpu": device_key("gpu")}
-        self.facts.device, self.facts.environment = self.devices["cpu"], environment(self.study.own_files)
+        self.facts.device = self.devices["cpu"]
+        # The study's own repository: the current folder may be in another one.
+        self.facts.environment = environment(self.study.own_files, folder=self.study.path.parent)
 
     def read_golden(self) -> tuple[Floors, Records, tuple[Waiver, ...]]:
         devices = set(self.devices.values())

@@ -91,7 +91,7 @@ def test_files_that_git_does_not_know_make_a_tree_dirty_where_numbers_come_from_
     assert git_commit(below) == {"commit": git_in(tmp_path, "rev-parse", "HEAD"), "dirty": False}
 
     def changes() -> list[str]:
-        found = git_commit(below, inputs=[weights, tmp_path.parent / "elsewhere.pt"])
+        found = git_commit(below, inputs=[weights])
         assert found is not None
         assert found["dirty"] is True
         return list(found["changes"])
@@ -100,6 +100,35 @@ def test_files_that_git_does_not_know_make_a_tree_dirty_where_numbers_come_from_
     (tmp_path / "study.toml").write_text("")
     (tmp_path / "conftest.py").write_text("")
     assert changes() == ["conftest.py", "study.toml", "weights [new]/best.pt"]
+
+
+def test_an_input_outside_the_repository_makes_its_tree_dirty(tmp_path: Path) -> None:
+    root = tmp_path / "code"
+    root.mkdir()
+    git_in(root, "init", "-q")
+    (root / "study.toml").write_text("")
+    git_in(root, "add", ".")
+    git_in(root, "commit", "-qm", "first")
+    assert git_commit(root, inputs=[root / "study.toml"]) == {
+        "commit": git_in(root, "rev-parse", "HEAD"),
+        "dirty": False,
+    }
+    outside = tmp_path / "models" / "best.pt"
+    found = git_commit(root, inputs=[root / "study.toml", outside])
+    assert found is not None
+    assert (found["dirty"], found["changes"]) == (True, ["best.pt (outside the repository)"])
+
+
+def test_the_commit_is_that_of_the_folder_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "study"):
+        (tmp_path / name).mkdir()
+    git_in(tmp_path / "here", "init", "-q")
+    git_in(tmp_path / "here", "commit", "-qm", "of another project", "--allow-empty")
+    monkeypatch.chdir(tmp_path / "here")
+    assert "git" in environment()
+    assert "git" not in environment(folder=tmp_path / "study")
 
 
 def test_a_tree_that_git_says_nothing_about_is_not_called_clean(

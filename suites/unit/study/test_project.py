@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 from slimgate.cli import main
 from slimgate.study import load_study
+from slimgate.study.pipeline import _Flow
 from slimgate.study.project import describe_project, find_golden
-from slimgate.study.spec import golden_folder
+from slimgate.study.spec import golden_folder, studies_folder
 
 from fixtures.acceptances import MEASURED
 from fixtures.goldens import STUDY_TOML, make_run
@@ -77,3 +79,50 @@ def test_a_run_whose_project_is_not_here_is_refused(
     told = capsys.readouterr().err
     assert f"{run}: {found}" in told
     assert "name its folder of floors and records with --golden" in told
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    settings = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+    done = subprocess.run(
+        ["git", *settings, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_a_run_names_the_commit_of_its_study_and_not_of_the_current_folder(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    _git(elsewhere, "init", "-q")
+    _git(elsewhere, "commit", "-qm", "of another project", "--allow-empty")
+    monkeypatch.chdir(elsewhere)
+
+    def read_commit(path: Path) -> dict[str, object] | None:
+        flow = _Flow(load_study(path), project / "golden", lambda *told: None, expression="", timing=False)
+        flow.read_machine()
+        return flow.facts.environment.get("git")
+
+    study = project / "tiny.toml"
+    assert read_commit(study) is None
+    _git(project, "init", "-q")
+    _git(project, "add", ".")
+    _git(project, "commit", "-qm", "of the study")
+    commit = _git(project, "rev-parse", "HEAD")
+    assert read_commit(study) == {"commit": commit, "dirty": False}
+    weights = tmp_path / "models" / "mine.safetensors"
+    weights.parent.mkdir()
+    study.write_text(study.read_text().replace("weights/tiny.safetensors", str(weights)))
+    _git(project, "commit", "-qam", "weights of its own place")
+    told = read_commit(study)
+    assert told is not None
+    outside = [f"mine.{ending} (outside the repository)" for ending in ("json", "safetensors")]
+    assert (told["dirty"], told["changes"]) == (True, outside)
+
+
+def test_a_built_in_study_with_published_weights_can_be_clean() -> None:
+    named = load_study("coco128-yolov5n")
+    assert named.weights == "fetch:yolov5n.pt"
+    assert {path.resolve() for path in named.own_files} == {named.path.resolve()}
+    shipped = load_study("codes")
+    assert all(path.resolve().is_relative_to(studies_folder().parents[1]) for path in shipped.own_files)
