@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,8 @@ class RunWriter:
     """Context manager: files go to ``directory`` inside, and to ``out`` when the block ends well.
 
     Raises:
-        InputError: the place cannot be written to.
+        InputError: the place cannot be written to, another run is being written to it, or something else is there when
+            the block ends: then the message names the folder in which the run is.
     """
 
     def __init__(self, out: Path) -> None:
@@ -63,7 +64,16 @@ class RunWriter:
         self._lock.release()
         (self.directory / _LOCK).unlink(missing_ok=True)
         self.directory.chmod(0o755)
-        self.directory.rename(self.out)
+        try:
+            self.directory.rename(self.out)
+        except OSError as refused:
+            raise InputError(
+                str(self.out),
+                found=f"the run is finished and cannot be moved here ({refused.strerror}); it is whole in "
+                f"{self.directory}",
+                expected="a place that stays free while the run goes on",
+                action=f"move it to another name yourself: mv {self.directory} NAME",
+            ) from None
 
     def write_case(self, case: Case, record: Mapping[str, Json]) -> None:
         """Write one case record."""
@@ -109,13 +119,23 @@ class RunWriter:
 
 
 def _remove_leftovers(out: Path) -> None:
-    """Remove what killed runs to the same place left: a run that lives holds the lock in its folder."""
-    for left in out.parent.glob(f".{glob.escape(out.name)}-*"):
-        lock = FileLock(left / _LOCK, timeout=0)
-        if not (left / _LOCK).is_file():
+    """Remove what killed runs to the same place left: a run that lives holds the lock in its folder.
+
+    Raises:
+        InputError: one lives. Of two runs to one place the second would have none when it ends.
+    """
+    # What tempfile adds has no hyphen, so runs to "out-2" are not taken for runs to "out".
+    own = re.compile(rf"\.{re.escape(out.name)}-[^-]+")
+    for left in out.parent.iterdir():
+        if not own.fullmatch(left.name) or not (left / _LOCK).is_file():
             continue
         try:
-            with lock:
+            with FileLock(left / _LOCK, timeout=0):
                 shutil.rmtree(left, ignore_errors=True)
         except Timeout:
-            continue
+            raise InputError(
+                str(out),
+                found="another run is being written to this place",
+                expected="a place of its own for every run",
+                action="choose another --out, or wait for the other run",
+            ) from None
