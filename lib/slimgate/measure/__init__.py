@@ -10,7 +10,7 @@ from slimgate.measure.bootstrap import (
 )
 from slimgate.measure.confusion import ClassCounts, Confusion, confusion_at
 from slimgate.measure.curves import CONFIDENCES, ConfidenceCurves, confidence_curves, curves_protocol
-from slimgate.measure.environment import device_key, environment
+from slimgate.measure.environment import device_key, environment, require_gpu_key
 from slimgate.measure.evaluate import Evaluation, evaluate_runner
 from slimgate.measure.match_file import read_matches, write_matches
 from slimgate.measure.matches import Matches, match_images
@@ -79,6 +79,7 @@ __all__ = [
     "predict_protocols",
     "read_matches",
     "refuse_workers",
+    "require_gpu_key",
     "resample_metrics",
     "score_shift",
     "stored_candidates",

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from slimgate.errors import InputError
+
 _PACKAGES = (
     "slimgate",
     "torch",
@@ -80,10 +82,32 @@ def device_key(kind: str = "cpu") -> str:
 
     Args:
         kind: ``cpu`` (model, usable cores) or ``gpu`` (name, driver major version; the CPU's key where
-            there is none).
+            there is none, which no GPU case is measured under: see ``require_gpu_key``).
     """
     gpu = gpu_name() if kind == "gpu" else None
     return f"gpu:{gpu}" if gpu else f"cpu:{cpu_name()}, {usable_cpus()} cores"
+
+
+def require_gpu_key(key: str) -> None:
+    """Refuse to measure on a GPU that nobody can name: its numbers would be filed under another device.
+
+    Args:
+        key: what ``device_key("gpu")`` returned.
+
+    Raises:
+        InputError: it is no GPU's.
+    """
+    if key.startswith("gpu:"):
+        return
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    raise InputError(
+        "device of a GPU case",
+        found="nvidia-smi does not tell which GPU this is"
+        + (f" (CUDA_VISIBLE_DEVICES is '{visible}')" if visible is not None else ""),
+        expected="one whole GPU that nvidia-smi names",
+        action="name one GPU by its UUID in CUDA_VISIBLE_DEVICES ('nvidia-smi -L' lists them), or set "
+        "CUDA_DEVICE_ORDER=PCI_BUS_ID where GPUs of several kinds are numbered",
+    )
 
 
 def cpu_name() -> str:
@@ -107,12 +131,32 @@ def usable_cpus() -> int:
 
 
 def gpu_name() -> str | None:
-    """Return ``<name> driver <major>`` of the first NVIDIA GPU, or None."""
-    answer = _answer(("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"))
-    if not answer:
+    """Return ``<name> driver <major>`` of the NVIDIA GPU that this process computes on, or None where nobody can tell.
+
+    That is the first of ``CUDA_VISIBLE_DEVICES``, by number or UUID. A slice of a GPU (MIG) has no name here: its times
+    are not those of the whole one.
+    """
+    answer = _answer(("nvidia-smi", "--query-gpu=uuid,driver_version,name", "--format=csv,noheader"))
+    rows = [line.split(",", 2) for line in (answer or "").splitlines()]
+    gpus = [[part.strip() for part in row] for row in rows if len(row) == 3]
+    chosen = _first_visible([uuid for uuid, _, _ in gpus], [name for _, _, name in gpus])
+    if chosen is None:
         return None
-    name, _, driver = answer.splitlines()[0].rpartition(",")
-    return f"{name.strip()} driver {driver.strip().partition('.')[0]}"
+    _, driver, name = gpus[chosen]
+    return f"{name} driver {driver.partition('.')[0]}"
+
+
+def _first_visible(uuids: Sequence[str], names: Sequence[str]) -> int | None:
+    """Return the place of the GPU that CUDA gives to this process first; None where it cannot be told."""
+    wanted = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    if wanted.startswith("GPU-"):
+        found = [place for place, uuid in enumerate(uuids) if uuid.startswith(wanted)]
+        return found[0] if len(found) == 1 else None
+    if not wanted.isdecimal() or int(wanted) >= len(uuids):
+        return None
+    # CUDA numbers GPUs by their speed unless it is told to go by the bus, as nvidia-smi does.
+    same_order = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len(set(names)) == 1
+    return int(wanted) if same_order else None
 
 
 def package_versions() -> dict[str, str]:

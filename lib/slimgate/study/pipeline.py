@@ -230,14 +230,18 @@ class _Flow:
         self.facts.seconds[name] = time.monotonic() - began
 
     def build(self) -> None:
+        from slimgate.measure import require_gpu_key
         from slimgate.runtime import get_runtime
 
         builder = self.prepared.builder
         for index, work in enumerate(self.works):
             self.progress(BUILD, index, len(self.works), str(work.case))
             work.record = begin_record(work)
-            reason = get_runtime(work.runtime).why_unavailable()
+            runtime = get_runtime(work.runtime)
+            reason = runtime.why_unavailable()
             try:
+                if runtime.device == "gpu" and not reason:
+                    require_gpu_key(self.devices["gpu"])
                 detector = builder.variant(work.spec).detector
                 work.record["model"] = count_model(detector)
                 trainings = {} if work.companion else self.facts.trainings

@@ -8,7 +8,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from slimgate.measure import device_key, environment
+from slimgate.errors import InputError
+from slimgate.measure import device_key, environment, require_gpu_key
 from slimgate.measure import environment as environment_function
 from slimgate.measure.environment import cpu_name, git_commit, gpu_name, usable_cpus
 
@@ -42,16 +43,67 @@ def fake_answer(monkeypatch: pytest.MonkeyPatch, answer: str | None) -> None:
     monkeypatch.setitem(environment_function.__globals__, "_answer", lambda command: answer)
 
 
+H100 = "GPU-5a1c0f3e-6a0d-4a53-8f3c-0e1f2a3b4c5d, 570.86.15, NVIDIA H100 80GB HBM3"
+H100_TOO = "GPU-5b77d2aa-91c4-47be-b1f0-c3d4e5f60718, 570.86.15, NVIDIA H100 80GB HBM3"
+T4 = "GPU-9e8d7c6b-0a1b-42c3-9d4e-5f60718293a4, 570.86.15, Tesla T4"
+
+
+@pytest.fixture(autouse=True)
+def no_gpu_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+
+
 def test_gpu_key_has_name_and_driver_major(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_answer(monkeypatch, "NVIDIA H100 80GB HBM3, 570.86.15\nNVIDIA H100 80GB HBM3, 570.86.15")
+    fake_answer(monkeypatch, f"{H100}\n{H100_TOO}")
     assert gpu_name() == "NVIDIA H100 80GB HBM3 driver 570"
     assert device_key("gpu") == "gpu:NVIDIA H100 80GB HBM3 driver 570"
+    require_gpu_key(device_key("gpu"))
 
 
-def test_without_a_gpu_the_gpu_key_is_the_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_answer(monkeypatch, None)
+@pytest.mark.parametrize(
+    ("visible", "order", "name"),
+    [
+        ("1", "PCI_BUS_ID", "Tesla T4"),
+        ("1,0", "PCI_BUS_ID", "Tesla T4"),
+        ("0", "PCI_BUS_ID", "NVIDIA H100 80GB HBM3"),
+        (None, "PCI_BUS_ID", "NVIDIA H100 80GB HBM3"),
+        ("GPU-9e8d7c6b-0a1b-42c3-9d4e-5f60718293a4", None, "Tesla T4"),
+        ("GPU-9e8d", None, "Tesla T4"),
+        ("GPU-5", None, "NVIDIA H100 80GB HBM3"),
+        # CUDA's own order of GPUs of two kinds is nowhere to be read.
+        ("1", None, None),
+        (None, "FASTEST_FIRST", None),
+        ("GPU-", None, None),
+        ("GPU-1234", None, None),
+        ("2", "PCI_BUS_ID", None),
+        ("", "PCI_BUS_ID", None),
+        ("-1", "PCI_BUS_ID", None),
+        ("MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f", "PCI_BUS_ID", None),
+    ],
+)
+def test_gpu_key_is_that_of_the_gpu_that_cuda_gives(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, order: str | None, name: str | None
+) -> None:
+    fake_answer(monkeypatch, f"{H100}\n{T4}")
+    for variable, value in (("CUDA_VISIBLE_DEVICES", visible), ("CUDA_DEVICE_ORDER", order)):
+        if value is not None:
+            monkeypatch.setenv(variable, value)
+    assert gpu_name() == (f"{name} driver 570" if name else None)
+
+
+@pytest.mark.parametrize("answer", [None, "", "NVIDIA-SMI has failed because it could not communicate"])
+def test_without_a_gpu_the_gpu_key_is_the_cpus_and_no_gpu_case_is_measured_under_it(
+    monkeypatch: pytest.MonkeyPatch, answer: str | None
+) -> None:
+    fake_answer(monkeypatch, answer)
     assert gpu_name() is None
     assert device_key("gpu") == device_key("cpu")
+    with pytest.raises(InputError, match="nvidia-smi does not tell which GPU this is\n  expected: one whole"):
+        require_gpu_key(device_key("gpu"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-c6d4")
+    with pytest.raises(InputError, match=r"which GPU this is \(CUDA_VISIBLE_DEVICES is 'MIG-c6d4'\)"):
+        require_gpu_key(device_key("gpu"))
 
 
 def git_in(folder: Path, *arguments: str) -> str:

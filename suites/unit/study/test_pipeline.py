@@ -15,7 +15,7 @@ from slimgate.errors import InputError, UsageError
 from slimgate.flow import Family, Status
 from slimgate.gate import Acceptance, load_run, propose_floors, write_records
 from slimgate.gate.propose import propose_header
-from slimgate.measure import read_matches
+from slimgate.measure import environment, read_matches
 from slimgate.model import save_checkpoint
 
 from fixtures.datasets import write_dataset
@@ -205,6 +205,18 @@ def test_a_case_that_cannot_run_here_is_not_proven_with_the_reason(project):
     judgement = run_project(project, expression="pruned").judgement
     gaps = {str(gap.case): gap.reason for gap in judgement.not_proven}
     assert reason in gaps["tiny/pruned@onnxruntime-cuda"]
+
+
+def test_a_gpu_case_on_a_gpu_that_nobody_can_name_is_invalid(project, monkeypatch):
+    from slimgate.runtime import RUNTIMES
+
+    monkeypatch.setitem(environment.__globals__, "gpu_name", lambda: None)
+    there = dataclasses.replace(RUNTIMES["onnxruntime-cuda"], why_unavailable=lambda: None)
+    monkeypatch.setitem(RUNTIMES, "onnxruntime-cuda", there)
+    judgement = run_project(project, expression="tiny/pruned@onnxruntime-cuda").judgement
+    (verdict,) = [one for one in judgement.verdicts if one.status is Status.INVALID]
+    assert str(verdict.case) == "tiny/pruned@onnxruntime-cuda"
+    assert "nvidia-smi does not tell which GPU this is" in verdict.message
 
 
 def test_without_a_gpu_every_gpu_case_is_not_proven_for_that_one_reason(project, monkeypatch):
