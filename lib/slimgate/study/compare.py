@@ -59,16 +59,15 @@ def spread_evenly(dataset: Dataset, count: int) -> list[Sample]:
     return [dataset.samples[index * len(dataset) // count] for index in range(count)]
 
 
-def add_score_shift(study: Study, works: Sequence[CaseWork]) -> None:
-    """Add how far each case's scores moved from its FP32 reference, and how well that is known."""
+def add_score_shift(study: Study, works: Sequence[CaseWork], work: CaseWork) -> None:
+    """Add how far a case's scores moved from its FP32 reference, evaluated before it, and how well that is known."""
     from slimgate.measure import compare_scores, score_shift
 
-    for work in works:
-        reference = find_reference(study, works, work)
-        if work.everything and reference is not None and reference.everything and reference is not work:
-            shift = score_shift(reference.everything, work.everything)
-            work.record["score_shift"] = {
-                "reference": str(reference.case),
-                **shift.to_json(),
-                "difference": compare_scores(shift).to_json(),
-            }
+    reference = find_reference(study, works, work)
+    if work.everything and reference is not None and reference.everything and reference is not work:
+        shift = score_shift(reference.everything, work.everything)
+        work.record["score_shift"] = {
+            "reference": str(reference.case),
+            **shift.to_json(),
+            "difference": compare_scores(shift).to_json(),
+        }

@@ -30,7 +30,7 @@ class CaseWork:
         artifact: the file, once built.
         record: the case record as far as it goes.
         deployed: detections at the deployed confidence, one per image.
-        everything: detections down to the protocol's confidence, one per image.
+        everything: detections down to the protocol's confidence, one per image, while they are still needed.
         matches: what became of each detection, by evaluation set; the first set is nameless.
         not_proven: why it could not be run here.
         failed: why it broke.

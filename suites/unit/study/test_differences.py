@@ -155,7 +155,7 @@ def test_the_shift_of_scores_carries_its_own(works) -> None:
     works[2].everything = [
         dataclasses.replace(one, scores=one.scores * np.float32(0.9)) for one in works[0].everything
     ]
-    add_score_shift(STUDY, works)
+    add_score_shift(STUDY, works, works[2])
     record = works[2].record
     [shift] = list_measurements(works[2].case, record, artifact=None, provenance={}, device="any")
     assert shift.metric == "score_shift"

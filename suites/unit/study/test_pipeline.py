@@ -175,6 +175,40 @@ def test_without_floors_everything_required_is_invalid_and_says_what_to_paste(pr
         run_project(project, "second", expression="fp32@onnxruntime")
 
 
+def test_low_detections_are_kept_of_references_alone_and_no_longer_than_they_are_needed(project, monkeypatch):
+    from slimgate.study import pipeline, scoring
+
+    measure, add_shift, works, held = pipeline.measure_accuracy, scoring.add_score_shift, [], []
+
+    def look(study, listed, work):
+        add_shift(study, listed, work)
+        held.append([str(one.case) for one in listed if one.everything])
+
+    def keep(prepared, listed, progress):
+        works.extend(listed)
+        return measure(prepared, listed, progress)
+
+    monkeypatch.setattr(scoring, "add_score_shift", look)
+    monkeypatch.setattr(pipeline, "measure_accuracy", keep)
+    run_project(project, expression="fp32 or int8 or pruned")
+    references = ["tiny/fp32@onnxruntime", "tiny/fp32@torch"]
+    assert held == [
+        references[:1],
+        references,
+        [*references, "tiny/int8@onnxruntime"],
+        [*references, "tiny/pruned@onnxruntime"],
+    ]
+    assert not [one for one in works if one.everything]
+    shifted = {
+        one.case.variant + "@" + one.case.runtime: one.record["score_shift"]["reference"]
+        for one in works
+        if "score_shift" in one.record
+    }
+    assert shifted == dict.fromkeys(
+        ("fp32@torch", "int8@onnxruntime", "pruned@onnxruntime"), "tiny/fp32@onnxruntime"
+    )
+
+
 def test_a_case_whose_runtime_fails_while_it_runs_is_invalid_and_the_others_go_on(project, monkeypatch):
     from slimgate.runtime.ort import OnnxRuntimeRunner
 
