@@ -11,7 +11,7 @@ from slimgate.flow import Case, Measurement, Status, Verdict
 from slimgate.gate.floors import Floor, Floors, runtime_major
 from slimgate.gate.judge import find_causes, judge
 from slimgate.gate.judgement import Judgement, NotProven
-from slimgate.gate.kinds import WHOLE_CASE, is_timed
+from slimgate.gate.kinds import WHOLE_CASE, is_timed, kind_of
 from slimgate.gate.message import compose_advice, compose_reproduce, show_number
 from slimgate.gate.pays import Claim, judge_claim
 from slimgate.gate.propose import propose_floor
@@ -126,7 +126,7 @@ class _Run:
                     "time was not measured: other processes shared the cores, or no timing test was selected"
                 )
                 self.gaps.append(NotProven(case=case, metric=metric, reason=reason))
-            elif case not in self.matrix.not_proven:
+            elif case not in self.matrix.not_proven or self.is_of_the_file(case, metric):
                 near = nearest_name(metric, self.measured[case])
                 cause = f"the metric was not measured{near}{self.broken_companions()}"
                 self.add_invalid(case, metric, cause, floor=next(iter(floors), None))
@@ -150,6 +150,12 @@ class _Run:
             self.verdicts.append(
                 refuse_vacuous(verdict, measurement, floor, reference=reference, broken=self.matrix.broken)
             )
+
+    def is_of_the_file(self, case: Case, metric: str) -> bool:
+        """Return whether a floor asks for what is read from the file of a case: no device is needed for that."""
+        # Parameters and FLOPs are known without a file, such as where its builder is not installed.
+        has_file = "size_bytes" in self.measured[case]
+        return has_file and kind_of(metric) == "size" and bool(self.floors.for_metric(case, metric))
 
     def broken_companions(self) -> str:
         """Return what else is told of a metric that is missing: what it is compared with has no verdict of its own."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from slimgate.flow import Case, Measurement, Status
 from slimgate.gate import Floors, Judgement, Matrix, Records, judge_run, load_floors
 
-from fixtures.goldens import DEVICE, FP32, INT8, LATENCY_TOML, make_measurement, make_record
+from fixtures.goldens import DEVICE, FP32, INT8, LATENCY_TOML, make_floor, make_measurement, make_record
 
 ENGINE = Case(study="codes", variant="int8", runtime="tensorrt-rtx-sm86")
 REQUIRED = ("map50_95", "size_bytes")
@@ -147,6 +148,25 @@ def test_a_case_that_cannot_run_here_is_counted_and_what_was_measured_is_judged(
     messages = red_messages(judge_all(floors, run, **{**settings, "required": REQUIRED}))
     assert len(messages) == 2
     assert 'size_bytes = { min = 6750000, max = 11250000, unit = "bytes" }' in messages[1]
+
+
+def test_what_a_file_no_longer_tells_is_invalid_though_the_case_cannot_run_here(floors: Floors) -> None:
+    metrics = ("size_bytes", "int8_share", "weight_memory_bytes", "map50")
+    bounds = [make_floor(metric, ENGINE, runtime="tensorrt-rtx 1", min=0.5) for metric in metrics]
+    floors = replace(floors, floors=(*floors.floors, *bounds))
+    settings = {"cases": (FP32, INT8, ENGINE), "not_proven": {ENGINE: "built, not run: no GPU"}}
+    versions = {"versions": {"tensorrt-rtx": "1.7"}}
+    size = make_measurement("size_bytes", 9_000_000, ENGINE, provenance=versions)
+    run = [*green_run(), size]
+    judgement = judge_all(floors, run, records=run, **settings)
+    assert [(one.case, one.metric) for one in judgement.red()] == [
+        (ENGINE, "int8_share"),
+        (ENGINE, "weight_memory_bytes"),
+    ]
+    assert "the metric was not measured" in judgement.red()[0].message
+    # Without a file there is nothing to read them from: the whole case is not proven.
+    model = make_measurement("parameters", 1000, ENGINE, provenance=versions)
+    assert not judge_all(floors, [*green_run(), model], **settings).is_red()
 
 
 def test_a_device_without_latency_floors_is_not_proven(golden: Path) -> None:
