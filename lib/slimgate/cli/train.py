@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,17 +36,15 @@ _USUAL: Mapping[str, Any] = {"epochs": 12, "batch": 16, "learning_rate": 0.001, 
 _DATA = "codes"
 
 
-def _whole(text: str) -> int:
-    """Return a whole number of 0 or more; argparse words its complaint after the function's name."""
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 0 (all) or more")
-    return int(text)
+def _whole(least: int, said: str) -> Callable[[str], int]:
+    """Return what reads a whole number; argparse words its complaint after the function's name."""
 
+    def whole(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of {said} or more")
+        return int(text)
 
-def _at_least_one(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
-    return int(text)
+    return whole
 
 
 def _rate(text: str) -> float:
@@ -97,20 +95,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--image-size", type=int, metavar="PIXELS", help="default: the model's, or 320 for an architecture"
     )
     # None where they are not given, so that --resume can tell what was asked for from what is usual.
-    parser.add_argument("--epochs", type=_at_least_one, metavar="N", help=f"default: {_USUAL['epochs']}")
-    parser.add_argument("--batch", type=_at_least_one, metavar="N", help=f"default: {_USUAL['batch']}")
+    parser.add_argument("--epochs", type=_whole(1, "1"), metavar="N", help=f"default: {_USUAL['epochs']}")
+    parser.add_argument("--batch", type=_whole(1, "1"), metavar="N", help=f"default: {_USUAL['batch']}")
     parser.add_argument(
         "--learning-rate",
         type=_rate,
         metavar="RATE",
         help=f"at its highest (default: {_USUAL['learning_rate']})",
     )
-    parser.add_argument("--count", type=_whole, metavar="N", help="only the first N training pictures")
-    parser.add_argument("--val-count", type=_whole, metavar="N", help="only the first N validation pictures")
-    parser.add_argument("--seed", type=_whole, metavar="N", help=f"default: {_USUAL['seed']}")
     parser.add_argument(
-        "--fp32", action="store_const", const=True, help="train in float32 instead of bfloat16"
+        "--count", type=_whole(0, "0 (all)"), metavar="N", help="only the first N training pictures"
     )
+    parser.add_argument(
+        "--val-count", type=_whole(0, "0 (all)"), metavar="N", help="only the first N validation pictures"
+    )
+    parser.add_argument("--seed", type=_whole(0, "0"), metavar="N", help=f"default: {_USUAL['seed']}")
+    parser.add_argument("--fp32", action="store_true", help="train in float32 instead of bfloat16")
     parser.add_argument(
         "--keep",
         choices=("map", "f1", "last"),
@@ -247,7 +247,7 @@ def _from_run(
     differing = [
         f"{option} {asked}, the run has {there}"
         for option, asked, there in _asked_again(args, found)
-        if asked != there
+        if asked not in (None, there)
     ]
     if differing:
         raise UsageError(
@@ -262,24 +262,17 @@ def _from_run(
 
 
 def _asked_again(args: argparse.Namespace, found: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
-    """Yield each option that was given beside --resume, what it asks for, and what the run has.
-
-    A count of 0 means all pictures; how many those were is in the run.
-    """
+    """Yield each option, what it asks for beside --resume, None where it was not given, and what the run has."""
     from slimgate.data.fetch import find_model
 
-    images = {"--count": "train", "--val-count": "val"}
-    for name, there in (
-        *((name, found["settings"][name]) for name in _USUAL),
-        ("data", found["source"]),
-        ("image_size", found["image_size"]),
-        *((option[2:].replace("-", "_"), found["data"][part]["images"]) for option, part in images.items()),
-    ):
-        asked = getattr(args, name)
-        if name == "data" and asked is not None and Path(asked).resolve() == Path(there).resolve():
-            continue
-        if asked is not None and not (name.endswith("count") and asked == 0):
-            yield f"--{name.replace('_', '-')}", asked, there
+    for name in _USUAL:
+        yield f"--{name.replace('_', '-')}", getattr(args, name), found["settings"][name]
+    yield "--image-size", args.image_size, found["image_size"]
+    # A count of 0 means all pictures; how many those were is in the run.
+    yield "--count", args.count or None, found["data"]["train"]["images"]
+    yield "--val-count", args.val_count or None, found["data"]["val"]["images"]
+    if args.data is not None and Path(args.data).resolve() != Path(found["source"]).resolve():
+        yield "--data", args.data, found["source"]
     if args.fp32:
         yield "--fp32", "float32", "bfloat16" if found["settings"]["half"] else "float32"
     start = args.init or args.model

@@ -82,13 +82,13 @@ def _image_ids(images: Sequence[Path]) -> list[int]:
 
     Names such as 20231123150000123 are numbers that the evaluator cannot tell apart.
     """
-    places = list(range(1, len(images) + 1))
+    stems = [image.stem for image in images]
     # int() itself refuses texts of thousands of digits.
-    texts = [image.stem if len(image.stem) <= len(str(LARGEST_ID)) else "" for image in images]
-    if not all(text.isdecimal() for text, image in zip(texts, images, strict=True) if image.stem.isdecimal()):
-        return places
-    numbers = [int(text) if text.isdecimal() else place for text, place in zip(texts, places, strict=True)]
-    return numbers if len(set(numbers)) == len(numbers) and max(numbers, default=0) <= LARGEST_ID else places
+    if all(stem.isdecimal() and len(stem) <= len(str(LARGEST_ID)) for stem in stems):
+        numbers = [int(stem) for stem in stems]
+        if len(set(numbers)) == len(numbers) and max(numbers, default=0) <= LARGEST_ID:
+            return numbers
+    return list(range(1, len(images) + 1))
 
 
 def named_splits(path: Path) -> tuple[str, ...]:

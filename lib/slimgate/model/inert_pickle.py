@@ -156,7 +156,7 @@ def _zip_globals(path: Path) -> set[str]:
                 found, damage = _scan(stream, 1)
     except zipfile.BadZipFile as error:
         raise _cut_off(path) from error
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:
         # What zipfile raises for an encrypted member, and for a compression that it does not know.
         raise InputError(
             path.name,

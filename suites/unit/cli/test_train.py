@@ -101,7 +101,7 @@ def test_the_data_may_be_written_in_another_way(
         ("--batch", "-4", "'-4' is not a whole number of 1 or more"),
         ("--learning-rate", "nan", "'nan' is not a number above 0, and 1 at most, such as 0.001"),
         ("--learning-rate", "fast", "'fast' is not a number above 0"),
-        ("--seed", "-1", "'-1' is not a whole number of 0 (all) or more"),
+        ("--seed", "-1", "'-1' is not a whole number of 0 or more"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(

@@ -6,26 +6,17 @@ from pathlib import Path
 import pytest
 from slimgate.errors import InputError
 from slimgate.flow import Case
-from slimgate.gate import device_slug, load_floors
+from slimgate.gate import load_floors
 from slimgate.gate.floors import runtime_major
 from slimgate.gate.schema import read_floor_file
 
-from fixtures.goldens import DEVICE, FLOORS_TOML, FP32, INT8, LATENCY_TOML
+from fixtures.goldens import DEVICE, FLOORS_TOML, FP32, INT8, LATENCY_TOML, refused_floors
 
 LINES = {
     "min": '    { min = 0.890, slack = 0.01, unit = "fraction" },',
     "size": 'size_bytes = { max = 2_900_000, slack = 100_000, unit = "bytes" }',
     "recall": '"recall/qrcode" = { min = 0.95, slack = 0.01, unit = "fraction" }',
 }
-
-
-def read_text(folder: Path, text: str, name: str = "codes.toml") -> str:
-    """Return the complaint about a floors file."""
-    path = folder / name
-    path.write_text(text)
-    with pytest.raises(InputError) as raised:
-        read_floor_file(path, shown=name)
-    return str(raised.value)
 
 
 def test_floors_are_read_with_their_place(golden: Path) -> None:
@@ -95,7 +86,7 @@ def test_two_relative_floors_with_one_key_say_to_what_they_are_relative(golden: 
 def test_a_case_without_floors_is_refused(tmp_path: Path) -> None:
     line = 'map50_95 = { min = 0.895, slack = 0.01, unit = "fraction" }\n'
     for text in (FLOORS_TOML.replace(line, ""), FLOORS_TOML.replace(f"[case.floor]\n{line}", "floor = 3\n")):
-        message = read_text(tmp_path, text)
+        message = refused_floors(tmp_path, text)
         place = "codes.toml:22" if "floor = 3" in text else "codes.toml:17"
         assert message == (
             f"{place}: floor: there is no floor\n"
@@ -183,7 +174,7 @@ FAULTS = [
 @pytest.mark.parametrize(("old", "new", "complaint"), FAULTS)
 def test_a_fault_is_named_with_line_and_key(tmp_path: Path, old: str, new: str, complaint: str) -> None:
     assert old in FLOORS_TOML
-    message = read_text(tmp_path, FLOORS_TOML.replace(old, new, 1))
+    message = refused_floors(tmp_path, FLOORS_TOML.replace(old, new, 1))
     assert complaint in message
     assert "expected: " in message
     assert "what to do: " in message
@@ -249,7 +240,7 @@ def test_numbers_that_cannot_be_meant_are_refused(
     tmp_path: Path, bounds: str, found: str, help_text: str
 ) -> None:
     line = f'"recall/qrcode" = {{ {bounds}, unit = "fraction" }}'
-    message = read_text(tmp_path, FLOORS_TOML.replace(LINES["recall"], line))
+    message = refused_floors(tmp_path, FLOORS_TOML.replace(LINES["recall"], line))
     assert message.startswith("codes.toml:14: ") or "relative_to" in message
     assert found in message
     assert help_text in message
@@ -299,7 +290,7 @@ def test_numbers_that_cannot_be_meant_are_refused(
     ],
 )
 def test_sizes_and_counts_have_bounded_tolerances(tmp_path: Path, line: str, found: str) -> None:
-    assert found in read_text(tmp_path, FLOORS_TOML.replace(LINES["size"], line))
+    assert found in refused_floors(tmp_path, FLOORS_TOML.replace(LINES["size"], line))
 
 
 @pytest.mark.parametrize(
@@ -331,14 +322,14 @@ def test_sizes_and_counts_have_bounded_tolerances(tmp_path: Path, line: str, fou
 def test_another_unit_is_refused_with_the_numbers_in_the_right_one(
     tmp_path: Path, line: str, found: str, action: str
 ) -> None:
-    message = read_text(tmp_path, FLOORS_TOML.replace(LINES["size"], line))
+    message = refused_floors(tmp_path, FLOORS_TOML.replace(LINES["size"], line))
     assert message.startswith("codes.toml:15: ")
     assert found in message
     assert f"what to do: {action}" in message
 
 
 def test_a_newer_file_asks_for_a_newer_slimgate(tmp_path: Path) -> None:
-    message = read_text(tmp_path, FLOORS_TOML.replace("floors/1", "floors/2") + "new_key = 1\n")
+    message = refused_floors(tmp_path, FLOORS_TOML.replace("floors/1", "floors/2") + "new_key = 1\n")
     assert "codes.toml:1: format: is 'slimgate-floors/2', newer than this slimgate reads" in message
     assert "what to do: install the slimgate that wrote it, or a newer one" in message
 
@@ -358,48 +349,14 @@ def test_what_is_meant_is_read(tmp_path: Path) -> None:
     assert (floors["size_bytes"].reason, floors["misses"].reason) == ("engines", "the first accepted run")
 
 
-def test_a_latency_file_holds_times_only(tmp_path: Path) -> None:
-    name = "codes.cpu-amd-epyc-9r14.toml"
-    text = LATENCY_TOML.replace('latency_ratio_b1 = { max = 0.95, unit = "ratio" }', LINES["size"])
-    message = read_text(tmp_path, text, name)
-    assert "expected: the file without a device\n  what to do: move it: only times are of a device" in message
-
-
-def test_a_latency_budget_in_percent_is_refused(tmp_path: Path) -> None:
-    text = LATENCY_TOML.replace("max = 0.95", "max = 95")
-    message = read_text(tmp_path, text, "codes.cpu-amd-epyc-9r14.toml")
-    assert "latency_ratio_b1: max = 95 looks like percent" in message
-    assert "what to do: write max = 0.95" in message
-
-
-@pytest.mark.parametrize(
-    "bounds",
-    [
-        'latency_ratio_b1 = { relative_to = "codes/fp32@onnxruntime", max_rise = 0.1, unit = "ratio" }',
-        'inference_s = { relative_to = "codes/fp32@onnxruntime", max_fraction = 0.9, unit = "seconds" }',
-    ],
-)
-def test_a_time_is_never_relative_to_another_case(tmp_path: Path, bounds: str) -> None:
-    name = "codes.cpu-amd-epyc-9r14.toml"
-    text = LATENCY_TOML.replace('latency_ratio_b1 = { max = 0.95, unit = "ratio" }', bounds)
-    message = read_text(tmp_path, text, name)
-    assert f"{bounds.partition(' ')[0]}: a time relative to 'codes/fp32@onnxruntime'" in message
-    assert "two times are only compared in interleaved pairs" in message
-    assert "what to do: bound latency_ratio_b1 (against FP32) or latency_ratio_same_b1" in message
-
-
-def test_a_latency_file_is_named_after_its_device(tmp_path: Path) -> None:
-    message = read_text(tmp_path, LATENCY_TOML, "codes.cpu-intel.toml")
-    assert (
-        "device: study 'codes' on device 'cpu:AMD EPYC 9R14' in a file named codes.cpu-intel.toml" in message
-    )
-    assert "the name codes.cpu-amd-epyc-9r14.toml" in message
-
-
 def test_cases_written_inline_have_no_line_but_are_checked(tmp_path: Path) -> None:
     text = 'format = "slimgate-floors/1"\nstudy = "codes"\ncase = [{ id = "codes/int8" }]\n'
-    assert read_text(tmp_path, text).startswith("codes.toml: id: 'codes/int8' is not study/variant@runtime")
-    assert "case: is no array of tables" in read_text(tmp_path, text.replace("[{", "{").replace("}]", "}"))
+    assert refused_floors(tmp_path, text).startswith(
+        "codes.toml: id: 'codes/int8' is not study/variant@runtime"
+    )
+    assert "case: is no array of tables" in refused_floors(
+        tmp_path, text.replace("[{", "{").replace("}]", "}")
+    )
 
 
 @pytest.mark.parametrize(
@@ -418,7 +375,3 @@ def test_the_runtime_major_comes_from_the_versions(
 ) -> None:
     case = Case(study="codes", variant="int8", runtime=runtime)
     assert runtime_major(case, versions.items()) == major
-
-
-def test_a_device_key_becomes_a_file_name() -> None:
-    assert device_slug("gpu:NVIDIA H100 80GB HBM3 driver 570") == "gpu-nvidia-h100-80gb-hbm3-driver-570"
