@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from slimgate.gate import RunFiles
+from slimgate.gate import WHOLE_CASE, NotProven, RunFiles
 from slimgate.report import (
     accuracy,
     confidence,
@@ -75,7 +76,8 @@ def _context(files: RunFiles, rows: list[Row]) -> dict[str, Any]:
         "messages": loud,
         "messages_open": sum(len(messages) for _, messages in loud) <= _FEW_MESSAGES,
         "variants": {row.case.variant: row.about for row in rows if row.about},
-        "gaps": judgement.not_proven,
+        "gaps": len(judgement.not_proven),
+        "gaps_by_reason": _gather_gaps(judgement.not_proven),
         "findings": judgement.findings,
         "latency_plots": tradeoff_plots(rows),
         "coco": accuracy.coco_table(rows),
@@ -122,3 +124,13 @@ def _context(files: RunFiles, rows: list[Row]) -> dict[str, Any]:
         "facts": provenance.list_facts(files),
         "artifacts": provenance.artifacts_table(rows),
     }
+
+
+def _gather_gaps(gaps: Iterable[NotProven]) -> dict[str, dict[str, list[str]]]:
+    """Return by reason the metrics of each case that were not proven for it: a machine without floors has a hundred."""
+    gathered: dict[str, dict[str, list[str]]] = {}
+    for gap in gaps:
+        metrics = gathered.setdefault(gap.reason, {}).setdefault(str(gap.case), [])
+        if gap.metric != WHOLE_CASE:
+            metrics.append(gap.metric)
+    return gathered

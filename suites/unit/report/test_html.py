@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slimgate.flow import Status
+from slimgate.flow import Case, Status
+from slimgate.gate import NotProven
 from slimgate.report import write_report
 from slimgate.report.numbers import show_bytes, show_count, show_flops, show_fraction, show_ms, show_percent
 
@@ -173,6 +174,22 @@ def test_messages_of_what_needs_attention_are_there_in_full(
     assert len(loud) == 1
     assert loud[0] in page.text
     assert not any(one.message in page.text for one in run_draft.verdicts if one.status is Status.PASS)
+
+
+def test_what_was_not_proven_is_told_once_per_reason(run_draft: RunDraft, tmp_path: Path) -> None:
+    reason = "no latency floors for cpu:other: 'slimgate accept RUN_DIR' prints them"
+    for variant in ("int8", "fp16"):
+        case = Case.parse(f"codes/{variant}@openvino")
+        run_draft.not_proven += [
+            NotProven(case=case, metric=metric, reason=reason)
+            for metric in ("latency_ratio_b1", "latency_ratio_b32")
+        ]
+    text = " ".join(read_page(run_draft.write(tmp_path / "run")).text.split())
+    assert "7 that could not be measured or judged here" in text
+    assert text.count(reason) == 1
+    of_reason = text.partition(reason)[2]
+    for variant in ("int8", "fp16"):
+        assert f"codes/{variant}@openvino latency_ratio_b1, latency_ratio_b32" in of_reason
 
 
 def test_missing_numbers_are_dashes(run_draft: RunDraft, tmp_path: Path) -> None:
