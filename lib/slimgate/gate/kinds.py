@@ -20,6 +20,9 @@ PAYS = "pays/"
 
 _SIZES = ("parameters", "nonzero_parameters", "size_ratio_same", "int8_share", "fp16_share", "bf16_share")
 
+_EXECUTED = ("bf16_share",)
+"""What only a run can tell: bfloat16 is a runtime's arithmetic and in no file."""
+
 
 def kind_of(metric: str) -> Kind:
     """Return the suite that asserts a metric; every metric has one.
@@ -44,3 +47,12 @@ def is_timed(metric: str) -> bool:
         UsageError: there is no such metric.
     """
     return kind_of(metric) == "latency"
+
+
+def is_read_from_file(metric: str) -> bool:
+    """Return whether a metric is known of a file that nothing here can run.
+
+    Raises:
+        UsageError: there is no such metric.
+    """
+    return kind_of(metric) == "size" and metric not in _EXECUTED

@@ -11,7 +11,7 @@ from slimgate.flow import Case, Measurement, Status, Verdict
 from slimgate.gate.floors import Floor, Floors, runtime_major
 from slimgate.gate.judge import find_causes, judge
 from slimgate.gate.judgement import Judgement, NotProven
-from slimgate.gate.kinds import WHOLE_CASE, is_timed, kind_of
+from slimgate.gate.kinds import WHOLE_CASE, is_read_from_file, is_timed
 from slimgate.gate.message import compose_advice, compose_reproduce, show_number
 from slimgate.gate.pays import Claim, judge_claim
 from slimgate.gate.propose import propose_floor
@@ -155,7 +155,7 @@ class _Run:
         """Return whether a floor asks for what is read from the file of a case: no device is needed for that."""
         # Parameters and FLOPs are known without a file, such as where its builder is not installed.
         has_file = "size_bytes" in self.measured[case]
-        return has_file and kind_of(metric) == "size" and bool(self.floors.for_metric(case, metric))
+        return has_file and is_read_from_file(metric) and bool(self.floors.for_metric(case, metric))
 
     def broken_companions(self) -> str:
         """Return what else is told of a metric that is missing: what it is compared with has no verdict of its own."""

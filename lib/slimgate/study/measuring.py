@@ -137,8 +137,10 @@ def _artifact_values(record: Mapping[str, Any]) -> list[tuple[str, float]]:
     entry = record["artifact"]
     values: list[tuple[str, float]] = [(name, entry[name]) for name in ("size_bytes", "compressed_bytes")]
     if entry["shares"]:
-        # bfloat16 is asked of the rows that are called by it; a runtime that takes it unasked is refused.
-        names = ("int8", "fp16", *(("bf16",) if record.get("precision") == Precision.BF16.value else ()))
+        # bfloat16 is asked of the rows that are called by it; a runtime that takes it unasked is refused. It is in no
+        # file, so where nothing ran there is no share of it, and not a share of 0.
+        executed = record.get("precision") == Precision.BF16.value and "graph_shares" in entry
+        names = ("int8", "fp16", *(("bf16",) if executed else ()))
         values += [(f"{name}_share", entry["shares"].get(name, 0.0)) for name in names]
     if entry["facts"].get("weight_memory_bytes") is not None:
         values.append(("weight_memory_bytes", entry["facts"]["weight_memory_bytes"]))

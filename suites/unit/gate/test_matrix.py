@@ -169,6 +169,23 @@ def test_what_a_file_no_longer_tells_is_invalid_though_the_case_cannot_run_here(
     assert not judge_all(floors, [*green_run(), model], **settings).is_red()
 
 
+def test_bfloat16_is_in_no_file_and_is_not_proven_where_nothing_runs_it(floors: Floors) -> None:
+    row = Case(study="codes", variant="bf16", runtime="openvino-bf16")
+    bounds = [
+        make_floor(metric, row, runtime="openvino 2026", min=0.5) for metric in ("size_bytes", "bf16_share")
+    ]
+    floors = replace(floors, floors=(*floors.floors, *bounds))
+    reason = "built, not run: this CPU does not compute in bfloat16"
+    size = make_measurement("size_bytes", 9_000_000, row, provenance={"versions": {"openvino": "2026.1"}})
+    run = [*green_run(), size]
+    settings = {"cases": (FP32, INT8, row), "required": ()}
+    judgement = judge_all(floors, run, records=run, not_proven={row: reason}, **settings)
+    assert judgement.red() == ()
+    assert [(gap.case, gap.reason) for gap in judgement.not_proven] == [(row, reason)]
+    ran = judge_all(floors, run, records=run, **settings)
+    assert [(one.case, one.metric) for one in ran.red()] == [(row, "bf16_share")]
+
+
 def test_a_device_without_latency_floors_is_not_proven(golden: Path) -> None:
     floors = load_floors(golden, "codes", device="cpu:new")
     run = [one for one in green_run() if one.metric != "latency_ratio_b1"]

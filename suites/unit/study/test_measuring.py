@@ -225,6 +225,11 @@ def test_the_shares_that_run_replace_those_of_the_graph():
 
 
 def test_only_a_row_that_is_called_bfloat16_has_a_share_of_it():
-    record = {"artifact": {"shares": {"bf16": 1.0}, "facts": {}, "size_bytes": 1, "compressed_bytes": 1}}
-    assert ("bf16_share", 1.0) in _artifact_values({**record, "precision": "bf16"})
-    assert "bf16_share" not in dict(_artifact_values({**record, "precision": "fp32"}))
+    entry = {"shares": {"fp32": 1.0}, "facts": {}, "size_bytes": 1, "compressed_bytes": 1}
+    ran = {"artifact": {**entry, "shares": {"bf16": 1.0}, "graph_shares": {"fp32": 1.0}}}
+    assert ("bf16_share", 1.0) in _artifact_values({**ran, "precision": "bf16"})
+    assert "bf16_share" not in dict(_artifact_values({**ran, "precision": "fp32"}))
+    # A share of 0 where nothing ran would be a number that nobody measured.
+    assert "bf16_share" not in dict(_artifact_values({"artifact": entry, "precision": "bf16"}))
+    there = {"artifact": {**entry, "graph_shares": {"fp32": 1.0}}}
+    assert ("bf16_share", 0.0) in _artifact_values({**there, "precision": "bf16"})
