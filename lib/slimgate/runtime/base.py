@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -177,6 +178,22 @@ def refuse_format(runtime: str, source: Artifact | Detector, formats: tuple[str,
         expected=f"one of {', '.join(formats)}",
         action=f"export it with 'slimgate export --format {formats[-1]}', or choose another runtime",
     )
+
+
+@contextmanager
+def loading(runtime: str, source: Artifact) -> Iterator[None]:
+    """Make one message of whatever a runtime raises while it loads a file and makes ready to run it.
+
+    Raises:
+        InputError: it raised something that is no message already.
+    """
+    try:
+        yield
+    except SlimgateError:
+        raise
+    # onnxruntime, OpenVINO, TensorRT and CUDA each have exceptions of their own, without a common base.
+    except Exception as error:
+        raise refuse_model(runtime, source, error) from error
 
 
 def refuse_model(runtime: str, source: Artifact, error: Exception) -> InputError:

@@ -17,8 +17,8 @@ from slimgate.runtime.base import (
     Runtime,
     class_count,
     graph_nms,
+    loading,
     refuse_format,
-    refuse_model,
 )
 from slimgate.runtime.openvino_graph import (
     ExecutedLayer,
@@ -40,7 +40,6 @@ class OpenVinoRunner(Runner):
     ) -> None:
         import openvino
 
-        core = openvino.Core()
         # Left alone, the plugin computes FP32 files in bfloat16 wherever the CPU can: an FP32 row that is none.
         settings: dict[str, Any] = {
             _HINT: precision,
@@ -50,25 +49,24 @@ class OpenVinoRunner(Runner):
         }
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
-        try:
+        with loading(name, source):
+            core = openvino.Core()
             model = core.read_model(str(source.path))
             if batch and not source.batch:
                 model.reshape([batch, 3, source.image_size, source.image_size])
             self._compiled = core.compile_model(model, "CPU", settings)
-        # openvino wraps its C++ errors in RuntimeError and a few classes that are not public.
-        except Exception as error:
-            raise refuse_model(name, source, error) from error
-        self._request = self._compiled.create_infer_request()
+            self._request = self._compiled.create_infer_request()
+            self.convolutions = executed_convolutions(self._compiled)
+            hint = _type_name(self._compiled.get_property(_HINT))
+            self.provider = "+".join(self._compiled.get_property("EXECUTION_DEVICES"))
+            self.nms = graph_nms(source)
         self.runtime = name
         self.image_size = source.image_size
         self.batch = batch or source.batch
         self.class_count = class_count(source)
-        self.nms = graph_nms(source)
         self.precision = precision
         self._path = source.path
-        self.convolutions = executed_convolutions(self._compiled)
-        self._check_float(_type_name(self._compiled.get_property(_HINT)))
-        self.provider = "+".join(self._compiled.get_property("EXECUTION_DEVICES"))
+        self._check_float(hint)
 
     def _infer(self, images: FloatArray) -> FloatArray:
         outputs = self._request.infer({0: images}, share_inputs=True)

@@ -17,8 +17,8 @@ from slimgate.runtime.base import (
     Runtime,
     class_count,
     graph_nms,
+    loading,
     refuse_format,
-    refuse_model,
 )
 from slimgate.runtime.gpu import why_no_gpu
 from slimgate.runtime.ort_placement import CPU as CPU_PROVIDER
@@ -44,22 +44,19 @@ class OnnxRuntimeRunner(Runner):
         # Spinning workers slow down whatever is timed next to this session.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        if providers[0] != CPU_PROVIDER:
-            onnxruntime.preload_dlls()
-        try:
+        with loading(name, source):
+            if providers[0] != CPU_PROVIDER:
+                onnxruntime.preload_dlls()
             self._session = onnxruntime.InferenceSession(
                 str(source.path), options, providers=[_options(provider) for provider in providers]
             )
-        # onnxruntime raises a dozen exception classes of its own, without a common public base.
-        except Exception as error:
-            raise refuse_model(name, source, error) from error
-        self._session.disable_fallback()
+            self._session.disable_fallback()
+            self.placement = placement_from_session(self._session)
+            self.nms = graph_nms(source)
         self.runtime = name
         self.image_size = source.image_size
         self.batch = batch or source.batch
         self.class_count = class_count(source)
-        self.nms = graph_nms(source)
-        self.placement = placement_from_session(self._session)
         self.provider = _check_provider(self._session, source.path, wanted=providers[0], name=name)
         check_placement(f"{source.path} on {name}", self.placement, provider=self.provider)
         self._shares = dict(source.shares)

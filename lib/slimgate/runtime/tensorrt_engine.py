@@ -14,7 +14,7 @@ from slimgate.artifact.profile import Profile, choose_profile
 from slimgate.artifact.trt import device_capability, load_trt, trt_log, why_not_installed
 from slimgate.errors import InputError, UnavailableError
 from slimgate.flow import Artifact, Detector, Json
-from slimgate.runtime.base import FloatArray, Runner, Runtime, class_count, graph_nms, refuse_format
+from slimgate.runtime.base import FloatArray, Runner, Runtime, class_count, graph_nms, loading, refuse_format
 from slimgate.runtime.engine_fit import check_engine_fits, engine_complaint, refuse_engine
 from slimgate.runtime.gpu import why_no_gpu
 
@@ -32,14 +32,23 @@ class TensorRtRunner(Runner):
     def __init__(self, source: Artifact, *, kind: str, name: str, batch: int, cuda_graph: bool) -> None:
         import torch
 
-        cuda: Any = torch.cuda
+        self.runtime = name
+        self._path = str(source.path)
+        self.image_size = source.image_size
+        self.batch = source.batch or batch
+        self.class_count = class_count(source)
+        self._torch = torch
+        with loading(name, source):
+            self._load(source, kind, cuda_graph=cuda_graph)
+
+    def _load(self, source: Artifact, kind: str, *, cuda_graph: bool) -> None:
+        cuda: Any = self._torch.cuda
         self._trt = trt = load_trt(kind)
         log = trt_log(kind)
         start = len(log.messages)
         content = source.path.read_bytes()
         header = read_plan_header(source.path, content)
         check_engine_fits(source, header, installed=str(trt.__version__), device=device_capability())
-        self._torch = torch
         self._runtime = trt.Runtime(log)
         # A version compatible engine brings the code of the TensorRT that built it.
         self._runtime.engine_host_code_allowed = bool(
@@ -49,8 +58,7 @@ class TensorRtRunner(Runner):
         self._engine: Any = None if complaint else self._runtime.deserialize_cuda_engine(content)
         if self._engine is None:
             reasons = [complaint] if complaint else log.since(start, "ERROR", "INTERNAL_ERROR")
-            raise _refuse_loading(source, name, str(trt.__version__), reasons)
-        self._path = str(source.path)
+            raise _refuse_loading(source, self.runtime, str(trt.__version__), reasons)
         self._convolutions = source.facts["convolutions"]
         self._profiles = [Profile(*sizes) for sizes in source.facts["profiles"]]
         # TensorRT-RTX captures by itself, and knows when its kernels have been compiled for a shape.
@@ -64,19 +72,22 @@ class TensorRtRunner(Runner):
         self._events = [cuda.Event(enable_timing=True) for _ in range(2)]
         self.execution_s: float | None = None
         self.device_memory_bytes = int(getattr(self._engine, "device_memory_size_v2", 0))
-        self.runtime = name
-        self.provider = f"{kind} {trt.__version__} on {torch.cuda.get_device_name()}"
-        self.image_size = source.image_size
-        self.batch = source.batch or batch
-        self.class_count = class_count(source)
+        self.provider = f"{kind} {trt.__version__} on {cuda.get_device_name()}"
         self.nms = graph_nms(source)
 
     def _create_context(self) -> Any:
-        if not self._captures_itself:
-            return self._engine.create_execution_context()
-        config = self._engine.create_runtime_config()
-        config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-        return self._engine.create_execution_context(config)
+        if self._captures_itself:
+            config = self._engine.create_runtime_config()
+            config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            context = self._engine.create_execution_context(config)
+        else:
+            context = self._engine.create_execution_context()
+        if context is None:
+            raise self._failed(
+                "no execution context",
+                action="free memory of the GPU, or build the engine with less --workspace",
+            )
+        return context
 
     def _infer(self, images: FloatArray) -> FloatArray:
         index = choose_profile(self._profiles, len(images))
@@ -151,13 +162,8 @@ class TensorRtRunner(Runner):
         if not context.execute_async_v3(stream.cuda_stream):
             raise self._failed("the execution failed")
 
-    def _failed(self, found: str) -> InputError:
-        return InputError(
-            f"engine on {self.runtime}",
-            found=found,
-            expected="predictions",
-            action="build the engine again on this machine",
-        )
+    def _failed(self, found: str, *, action: str = "build the engine again on this machine") -> InputError:
+        return InputError(f"engine on {self.runtime}", found=found, expected="predictions", action=action)
 
     def describe(self) -> dict[str, Json]:
         """Return runtime, version, GPU, profiles, memory, and the engine's layers with the types they run in."""
@@ -170,10 +176,18 @@ class TensorRtRunner(Runner):
         }
 
     def engine_information(self) -> str:
-        """Return the engine inspector's JSON: per layer its tactic and the types of its tensors."""
-        inspector = self._engine.create_engine_inspector()
-        inspector.execution_context = self._context
-        return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+        """Return the engine inspector's JSON: per layer its tactic and the types of its tensors.
+
+        Raises:
+            InputError: the inspector does not answer.
+        """
+        try:
+            inspector = self._engine.create_engine_inspector()
+            inspector.execution_context = self._context
+            return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+        # Without memory TensorRT's bindings give None, or raise what has no public base.
+        except Exception as error:
+            raise self._failed(f"its inspector does not answer ({type(error).__name__}: {error})") from error
 
     def executed_shares(self) -> dict[str, float]:
         """Return the share of convolution MACs per precision as the engine's own inspector reports it.

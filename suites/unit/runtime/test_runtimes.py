@@ -163,6 +163,58 @@ def test_a_damaged_file_is_one_message(artifacts, tmp_path, name):
     assert len(str(caught.value).splitlines()) == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("onnxruntime", "ort.placement_from_session"),
+        ("openvino", "openvino_cpu.executed_convolutions"),
+        ("openvino-bf16", "openvino_cpu.executed_convolutions"),
+    ],
+)
+def test_what_a_runtime_raises_after_it_has_read_a_file_is_one_message(artifacts, monkeypatch, name, step):
+    _skip_unavailable(name)
+
+    def fail(_):
+        raise RuntimeError("\nno room for the request\nmore")
+
+    monkeypatch.setattr(f"slimgate.runtime.{step}", fail)
+    with pytest.raises(InputError, match=rf"{name} cannot load it \(no room for the request\)") as caught:
+        RUNTIMES[name].open(artifacts.fp32, threads=1)
+    assert len(str(caught.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize("kind", ["tensorrt", "tensorrt-rtx"])
+def test_what_tensorrt_raises_before_there_is_an_engine_is_one_message(artifacts, monkeypatch, kind):
+    from slimgate.runtime import tensorrt_engine
+
+    def fail(_):
+        raise RuntimeError("CUDA initialization failure with error: 35")
+
+    monkeypatch.setattr(tensorrt_engine, "_why_unavailable", lambda _: None)
+    monkeypatch.setattr(tensorrt_engine, "load_trt", fail)
+    with pytest.raises(InputError, match=rf"{kind} cannot load it \(CUDA initialization failure"):
+        RUNTIMES[kind].open(_engine_of(artifacts, kind))
+
+
+def test_an_engine_without_a_context_or_an_inspector_is_one_message():
+    from slimgate.runtime.tensorrt_engine import TensorRtRunner
+
+    class Nothing:
+        def create_execution_context(self):
+            return None
+
+        def create_engine_inspector(self):
+            return None
+
+    runner = TensorRtRunner.__new__(TensorRtRunner)
+    runner.runtime, runner._engine, runner._captures_itself = "tensorrt", Nothing(), False
+    with pytest.raises(InputError, match=r"engine on tensorrt: no execution context\n.*\n.*free memory"):
+        runner._create_context()
+    runner._context = None
+    with pytest.raises(InputError, match="engine on tensorrt: its inspector does not answer"):
+        runner.engine_information()
+
+
 @without_gpu
 @pytest.mark.parametrize("name", ["onnxruntime-cuda", "onnxruntime-tensorrt"])
 def test_gpu_providers_say_why_not(artifacts, name):
