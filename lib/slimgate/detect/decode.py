@@ -78,7 +78,8 @@ def candidates_from_prediction(
         limit: keep only this many, best first with ties in order; all when None.
 
     Raises:
-        InputError: scores are NaN, which every comparison would silently drop.
+        InputError: scores are NaN, which every comparison would silently drop; or a candidate has a box that is NaN
+            or infinite, which overlaps nothing, so that suppression would keep it.
     """
     from slimgate.detect.kernels import pick_all, pick_best
 
@@ -95,8 +96,26 @@ def candidates_from_prediction(
     if limit is not None and len(values) > limit:
         order = order_by_score(values, limit)
         anchors, classes, values = anchors[order], classes[order], values[order]
-    boxes = xyxy_from_xywh(prediction[:4].take(anchors, axis=1).T)
+    placed = prediction[:4].take(anchors, axis=1).T
+    require_finite_boxes(placed)
+    boxes = xyxy_from_xywh(placed)
     return Candidates(boxes=boxes, scores=values, classes=classes)
+
+
+def require_finite_boxes(boxes: Float32Array) -> None:
+    """Refuse boxes ``(n, 4)`` of candidates that are NaN or infinite.
+
+    Raises:
+        InputError: some are; the message counts them.
+    """
+    broken = ~np.isfinite(boxes).all(axis=1)
+    if broken.any():
+        raise InputError(
+            "prediction",
+            found=f"{int(broken.sum())} of {len(boxes)} candidates have a box that is NaN or infinite",
+            expected="boxes in pixels of the network input",
+            action="check the exported model: overflow in half precision is the usual cause",
+        )
 
 
 def detections_from_prediction(prediction: Float32Array, protocol: Protocol) -> Detections:

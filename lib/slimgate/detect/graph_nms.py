@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.detect.decode import Detections
+from slimgate.detect.decode import Detections, require_finite_boxes
 from slimgate.detect.protocol import Protocol
 from slimgate.errors import InputError, UsageError
 
@@ -77,7 +77,8 @@ def detections_from_rows(rows: npt.NDArray[np.float32], protocol: Protocol, sett
         settings: what the file was set to.
 
     Raises:
-        InputError: the file suppressed in another way than the protocol asks for, or its scores are NaN.
+        InputError: the file suppressed in another way than the protocol asks for, its scores are NaN, or a
+            detection has a box that is NaN or infinite.
     """
     asked = {
         "iou": (settings.iou, f"{protocol.iou:g}", settings.iou == protocol.iou),
@@ -101,6 +102,7 @@ def detections_from_rows(rows: npt.NDArray[np.float32], protocol: Protocol, sett
             action="check the exported model: overflow in half precision is the usual cause",
         )
     kept = rows[rows[:, 4] > np.float32(protocol.conf)][: protocol.max_det]
+    require_finite_boxes(kept[:, :4])
     return Detections(
         boxes=np.ascontiguousarray(kept[:, :4]),
         scores=np.ascontiguousarray(kept[:, 4]),

@@ -90,6 +90,18 @@ def test_nan_scores_are_refused(multi_label: bool) -> None:
         candidates_from_prediction(output, conf=0.25, multi_label=multi_label)
 
 
+@pytest.mark.parametrize("multi_label", [True, False])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_candidate_without_a_finite_box_is_refused(multi_label: bool, value: float) -> None:
+    """Such a box overlaps nothing: suppression keeps it, and it was counted as a detection."""
+    output = np.array([[10, 10], [10, 10], [4, 4], [6, 6], [0.9, 0.1], [0.1, 0.1]], dtype=np.float32)
+    output[2, 0] = value
+    with pytest.raises(InputError, match="prediction: 1 of 1 candidates have a box that is NaN or infinite"):
+        candidates_from_prediction(output, conf=0.25, multi_label=multi_label)
+    output[2] = 4, value  # nobody sees the box of what is below the confidence
+    assert len(candidates_from_prediction(output, conf=0.25, multi_label=multi_label)) == 1
+
+
 def test_above_keeps_scores_that_exceed() -> None:
     found = Detections(
         np.zeros((3, 4), np.float32), np.array([0.9, 0.5, 0.4], np.float32), np.array([2, 1, 0])

@@ -49,6 +49,13 @@ def test_nan_scores_are_told():
         detections_from_rows(rows, PROTOCOL, SETTINGS)
 
 
+def test_nan_boxes_are_told():
+    rows = ROWS.copy()
+    rows[0, 2] = np.nan
+    with pytest.raises(InputError, match="candidates have a box that is NaN or infinite"):
+        detections_from_rows(rows, PROTOCOL, SETTINGS)
+
+
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
