@@ -152,6 +152,22 @@ def test_an_old_opset_is_refused(tmp_path):
     assert not (tmp_path / "m.onnx").exists()
 
 
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_network_that_overflows_does_not_just_find_nothing(artifacts, tmp_path, name):
+    """Of two images the second has NaN scores: it is told, as of raw predictions, and the first one's rows stay."""
+    inside = append_nms(artifacts.fp32, tmp_path / "m.onnx", SETTINGS)
+    images = random_images(2)
+    protocol = dataclasses.replace(PROTOCOL, image_size=64)
+    with RUNTIMES[name].open(inside, threads=1) as runner:
+        whole = runner.run(images)
+        images[1] = np.nan
+        rows = runner.run(images)
+    np.testing.assert_array_equal(rows[0], whole[0])
+    assert len(detections_from_rows(rows[0], protocol, SETTINGS))
+    with pytest.raises(InputError, match="300 of 300 scores are NaN"):
+        detections_from_rows(rows[1], protocol, SETTINGS)
+
+
 @pytest.mark.parametrize("opset", [17, 18, 20])
 def test_every_opset_that_is_exported(artifacts, opset, tmp_path):
     from slimgate.artifact import export_onnx

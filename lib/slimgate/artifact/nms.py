@@ -28,9 +28,9 @@ def append_nms(source: Artifact, path: Path, settings: GraphNms) -> Artifact:
     """Write a file that answers with detections instead of raw predictions.
 
     Output: ``detections (n, rows, 6)`` float32, best first: x1, y1, x2, y2 in pixels of the network input, score,
-    class index; rows without a detection are zeros. It is the layout of ultralytics' exports with ``nms=True``, and
-    one fixed-size tensor, so every runtime and every batch size can answer with it. ``rows`` is ``max_det``, or
-    the number of positions where there are fewer.
+    class index; rows without a detection are zeros. All rows of an image are NaN when any of its
+    scores is. It is the layout of ultralytics' exports with ``nms=True``, and one fixed-size tensor, so every runtime
+    and every batch size can answer with it. ``rows`` is ``max_det``, or the number of positions where there are fewer.
 
     The ONNX operator NonMaxSuppression does the suppressing: ONNX Runtime and OpenVINO run it on the CPU, and TensorRT
     makes it an ``INMSLayer``. Around it everything has fixed shapes. The result is that of ``slimgate.detect.nms``.
@@ -93,6 +93,7 @@ class _Tail:
         sizes = self._constant("sizes", np.array([2, 2, self._class_count], np.int64))
         self._node("Split", [self._graph.output[0].name, sizes], ["centre", "size", "scores"], axis=1)
         boxes = self._corners()
+        broken = self._broken_scores()
         best = self._node("ArgMax", [_PREFIX + "scores"], ["best"], axis=1, keepdims=1)
         scores = self._best_class_scores(best)
         selected = self._node(
@@ -109,7 +110,7 @@ class _Tail:
         kept = self._scores_of(selected, scores, best)
         rows_of_best = self._constant("rows", np.array([rows], np.int64))
         top = self._node("TopK", [kept, rows_of_best], ["top", "index"], axis=1)
-        self._gather(top, boxes, best)
+        self._gather(top, boxes, best, broken)
         output = onnx.helper.make_tensor_value_info(
             OUTPUT_NAME, onnx.TensorProto.FLOAT, [self._batch, rows, COLUMNS]
         )
@@ -126,12 +127,20 @@ class _Tail:
         corners = self._node("Concat", [low, high], ["corners"], axis=1)
         return self._node("Transpose", [corners], ["boxes"], perm=[0, 2, 1])
 
+    def _broken_scores(self) -> str:
+        """Return ``(n, 1, 1)``: 0, or NaN where any score of an image is NaN or infinite.
+
+        No comparison is true of a NaN: without this a network that overflows would find nothing, and say so.
+        """
+        axes = self._constant("axes12", np.array([1, 2], np.int64))
+        total = self._node("ReduceSum", [_PREFIX + "scores", axes], ["total"], keepdims=1)
+        return self._node("Mul", [total, self._constant("zero", np.array(0, np.float32))], ["broken"])
+
     def _best_class_scores(self, best: str) -> str:
         """Return scores ``(n, classes, positions)`` with 0 for all but each position's best class."""
         labels = np.arange(self._class_count, dtype=np.int64).reshape(1, -1, 1)
         own = self._node("Equal", [best, self._constant("labels", labels)], ["own"])
-        zero = self._constant("zero", np.array(0, np.float32))
-        return self._node("Where", [own, _PREFIX + "scores", zero], ["best_scores"])
+        return self._node("Where", [own, _PREFIX + "scores", _PREFIX + "zero"], ["best_scores"])
 
     def _scores_of(self, selected: str, scores: str, best: str) -> str:
         """Return scores ``(n, positions)`` with 0 for what was suppressed.
@@ -148,8 +157,8 @@ class _Tail:
             "Squeeze", [kept, self._constant("axis1", np.array([1], np.int64))], ["kept_scores"]
         )
 
-    def _gather(self, top: str, boxes: str, best: str) -> None:
-        """Make the output of the best rows, zeros where there are none left."""
+    def _gather(self, top: str, boxes: str, best: str, broken: str) -> None:
+        """Make the output of the best rows, zeros where there are none left, and NaN where scores were NaN."""
         import onnx
 
         axis = self._constant("axis2", np.array([2], np.int64))
@@ -161,11 +170,12 @@ class _Tail:
         labels = self._node("Transpose", [labels], ["position_labels"], perm=[0, 2, 1])
         label = self._node("GatherElements", [labels, index], ["chosen_labels"], axis=1)
         score = self._node("Unsqueeze", [top, axis], ["chosen_scores"])
+        score = self._node("Add", [score, broken], ["told_scores"])
         row = self._node("Concat", [chosen, score, label], ["chosen"], axis=2)
         zero = _PREFIX + "zero"
         found = self._node("Greater", [score, zero], ["found"])
         node = onnx.helper.make_node(
-            "Where", [found, row, zero], [OUTPUT_NAME], name=f"{_PREFIX}{OUTPUT_NAME}"
+            "Where", [found, row, broken], [OUTPUT_NAME], name=f"{_PREFIX}{OUTPUT_NAME}"
         )
         self._graph.node.append(node)
 
