@@ -25,7 +25,7 @@ def artifact_from_file(path: Path | str, *, build_s: float = 0.0) -> Artifact:
         InputError: the file is missing, damaged, or not a detector with one prediction output.
     """
     path = Path(path)
-    if path.suffix == ".engine":
+    if path.suffix.lower() == ".engine":
         from slimgate.artifact.manifest import artifact_from_engine
 
         return artifact_from_engine(path)

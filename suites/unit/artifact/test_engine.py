@@ -49,6 +49,13 @@ def test_an_engine_says_what_it_is(engine, artifacts):
 
 
 @needs_rtx
+def test_the_suffix_may_be_in_capitals(copied):
+    path = copied.rename(copied.with_name("MODEL.ENGINE"))
+    manifest_path(copied).rename(manifest_path(path))
+    assert artifact_from_file(path).format == "engine"
+
+
+@needs_rtx
 def test_weight_memory_is_at_least_the_weights_and_shrinks_with_the_precision(artifacts, engine, tmp_path):
     memory = {"fp32": engine.facts["weight_memory_bytes"]}
     for precision in ("fp16", "int8"):
