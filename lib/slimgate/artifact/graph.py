@@ -17,6 +17,14 @@ from slimgate.errors import InputError
 CONVOLUTIONS = ("Conv", "ConvTranspose", "QLinearConv")
 """The operators whose multiply-accumulates are counted."""
 
+_PLAIN_CONSTANTS = {
+    "value_float": np.float32,
+    "value_floats": np.float32,
+    "value_int": np.int64,
+    "value_ints": np.int64,
+}
+"""Attributes of a Constant that hold numbers without being a tensor; other exporters write them."""
+
 
 @dataclass(frozen=True)
 class TensorType:
@@ -58,9 +66,13 @@ class Graph:
         if tensor in self.initializers:
             return np.asarray(onnx.numpy_helper.to_array(self.initializers[tensor]))
         node = self.producer(tensor)
-        if node is None or node.op_type != "Constant" or node.attribute[0].name != "value":
+        if node is None or node.op_type != "Constant":
             return None
-        return np.asarray(onnx.numpy_helper.to_array(node.attribute[0].t))
+        entry = node.attribute[0]
+        if entry.name == "value":
+            return np.asarray(onnx.numpy_helper.to_array(entry.t))
+        element = _PLAIN_CONSTANTS.get(entry.name)
+        return None if element is None else np.asarray(onnx.helper.get_attribute_value(entry), element)
 
     def convolutions(self) -> list[Any]:
         """Return the convolution nodes in graph order."""

@@ -26,6 +26,23 @@ def model_of(nodes, *, inputs, outputs, initializers=(), opset=17, check=True):
     return model
 
 
+@pytest.mark.parametrize(
+    ("attribute", "value", "element"),
+    [
+        ("value_float", 0.5, np.float32),
+        ("value_floats", [0.5, 2.0], np.float32),
+        ("value_int", 3, np.int64),
+        ("value_ints", [3, -1], np.int64),
+    ],
+)
+def test_a_constant_need_not_be_a_tensor(attribute, value, element):
+    node = helper.make_node("Constant", [], ["k"], "k", **{attribute: value})
+    graph = Graph(model_of([node], inputs=[], outputs=[("k", FLOAT, None)], check=False))
+    found = graph.constant("k")
+    assert found.dtype == element
+    assert found.tolist() == value
+
+
 def conv_model(*, weight_nodes=(), activation="x", weight="w", initializers=(), extra=()):
     nodes = [
         *extra,
