@@ -168,6 +168,20 @@ def test_a_network_that_overflows_does_not_just_find_nothing(artifacts, tmp_path
         detections_from_rows(rows[1], protocol, SETTINGS)
 
 
+def test_an_axis_of_a_name_has_as_many_rows(artifacts, tmp_path):
+    """A foreign exporter may name the axis of positions: its size in the file's own words is then 0."""
+    model = onnx.load(artifacts.fp32.path)
+    model.graph.output[0].type.tensor_type.shape.dim[2].dim_param = "anchors"
+    onnx.save(model, tmp_path / "named.onnx")
+    inside = append_nms(artifact_from_file(tmp_path / "named.onnx"), tmp_path / "m.onnx", SETTINGS)
+    same = append_nms(artifacts.fp32, tmp_path / "same.onnx", SETTINGS)
+    images = random_images(1)
+    with RUNTIMES["onnxruntime"].open(inside, threads=1) as one, RUNTIMES["onnxruntime"].open(same) as other:
+        rows = one.run(images)
+        assert rows.shape == (1, SETTINGS.max_det, 6)
+        np.testing.assert_array_equal(rows, other.run(images))
+
+
 @pytest.mark.parametrize("opset", [17, 18, 20])
 def test_every_opset_that_is_exported(artifacts, opset, tmp_path):
     from slimgate.artifact import export_onnx

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slimgate.artifact.graph import load_onnx, opset_of
+from slimgate.artifact.graph import Graph, load_onnx, opset_of
 from slimgate.artifact.load import artifact_from_file, read_card, set_card
 from slimgate.artifact.write import replace_file
 from slimgate.detect import GraphNms
@@ -41,8 +41,8 @@ def append_nms(source: Artifact, path: Path, settings: GraphNms) -> Artifact:
         settings: of the suppression.
 
     Raises:
-        InputError: the source is no ONNX file, of an older opset than 13, or suppresses already; or the file cannot
-            be written.
+        InputError: the source is no ONNX file, of an older opset than 13, or suppresses already; how many positions it
+            has is not known; or the file cannot be written.
     """
     if source.format != "onnx" or "nms" in source.facts:
         raise InputError(
@@ -64,7 +64,15 @@ def append_nms(source: Artifact, path: Path, settings: GraphNms) -> Artifact:
             expected=f"opset {_OLDEST_OPSET} or newer, whose operators the suppression is made of",
             action="export the detector again with 'slimgate export --nms'",
         )
-    _Tail(model, len(card.class_names)).append(settings)
+    shape = Graph(model).types[model.graph.output[0].name].shape
+    if shape[2] is None:
+        raise InputError(
+            str(source.path),
+            found="how many positions its predictions have cannot be inferred",
+            expected="a fixed image size; only the batch axis may be dynamic",
+            action="export the detector again with 'slimgate export --nms'",
+        )
+    _Tail(model, len(card.class_names), positions=shape[2]).append(settings)
     step = Step(operation="nms", settings=settings.to_json())
     card = dataclasses.replace(
         card, lineage=(*card.lineage, step), facts={**card.facts, "nms": settings.to_json()}
@@ -78,12 +86,13 @@ def append_nms(source: Artifact, path: Path, settings: GraphNms) -> Artifact:
 class _Tail:
     """Appends the operators from ``predictions (n, 4 + classes, positions)`` to ``detections (n, rows, 6)``."""
 
-    def __init__(self, model: Any, class_count: int) -> None:
+    def __init__(self, model: Any, class_count: int, *, positions: int) -> None:
         self._graph = model.graph
         self._class_count = class_count
-        shape = self._graph.output[0].type.tensor_type.shape.dim
-        self._batch = shape[0].dim_param or int(shape[0].dim_value)
-        self._positions = int(shape[2].dim_value)
+        batch = self._graph.output[0].type.tensor_type.shape.dim[0]
+        self._batch = batch.dim_param or int(batch.dim_value)
+        # As inferred: a foreign file may call the axis by a name though its size is fixed.
+        self._positions = positions
 
     def append(self, settings: GraphNms) -> None:
         """Add the operators and replace the output."""
