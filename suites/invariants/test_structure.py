@@ -135,3 +135,19 @@ def test_a_teacher_with_more_levels_teaches_those_of_the_student() -> None:
         assert whole.shape[-1] == 16 * 16 + 8 * 8
         assert torch.equal(torch.cat([finer[key], coarser[key]], dim=-1), whole)
         assert finer[key].shape[-1] == 16 * 16
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("operation", ["drop-levels:1", "shallow:1"])
+def test_layers_that_go_take_their_own_activations_with_them(family: Family, operation: str) -> None:
+    spec = NetworkSpec(family=family, depth=2, seed=1)
+    plain = build_from_spec(spec)
+    paths = ["model.3.act", "model.4.cv1.act", *(f"model.2.m.{k}.cv{n}.act" for k in (0, 1) for n in (1, 2))]
+    architecture = {**plain.architecture, "activations": dict.fromkeys(paths, "nn.ReLU()")}
+    module = build_module(architecture, family=family, class_count=3)
+    module.load_state_dict(plain.module.state_dict())
+    after = _apply(replace(plain, architecture=architecture, module=module), operation)
+    left = after.architecture["activations"]
+    gone = ("model.3.", "model.4.") if operation == "drop-levels:1" else ("model.2.m.1.",)
+    assert set(left) == {path for path in paths if not path.startswith(gone)}
+    assert all(isinstance(after.module.get_submodule(path), nn.ReLU) for path in left)
