@@ -13,6 +13,7 @@ import torch
 from slimgate.errors import InputError
 from slimgate.flow import Detector, Family, Json
 from slimgate.model import build_module, hash_weights, strides_of
+from slimgate.model.load import resize_detector
 
 
 def fresh_detector(
@@ -27,23 +28,27 @@ def fresh_detector(
 
     Raises:
         InputError: the architecture cannot be built.
+        UsageError: the image size is not a multiple of its stride.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build_module(architecture, family=Family.ULTRALYTICS, class_count=len(class_names))
         # Widths may have replaced the output convolutions, and with them the rare-object prior of their biases.
         module.model[-1].bias_init()  # type: ignore[union-attr,index]
-    return Detector(
+    stride = max(strides_of(module))
+    detector = Detector(
         name=name,
         family=Family.ULTRALYTICS,
         class_names=tuple(class_names),
-        image_size=image_size,
-        stride=max(strides_of(module)),
+        image_size=stride,
+        stride=stride,
         architecture=dict(architecture) | {"nc": len(class_names)},
         module=module,
         weights_sha256=hash_weights(module),
         source=f"random weights, seed {seed}",
     )
+    # A checkpoint of any other size would be refused when it is loaded: after the training.
+    return resize_detector(detector, image_size)
 
 
 def inherit_tensors(detector: Detector, source: Detector) -> tuple[Detector, int]:

@@ -217,6 +217,18 @@ def test_fresh_weights_follow_the_seed_alone() -> None:
     assert other.weights_sha256 != _detector().weights_sha256
 
 
+@pytest.mark.parametrize(
+    ("size", "found"), [(100, "use 96 or 104"), (0, "use 8 or 16"), (-64, "use 8 or 16")]
+)
+def test_an_image_size_that_no_checkpoint_could_be_loaded_with_is_refused(size: int, found: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"image size {size}: not a multiple of the stride of t\n(.|\n)*{found}"
+    ):
+        fresh_detector(
+            tiny_architecture(Family.ULTRALYTICS), class_names=CLASS_NAMES, image_size=size, name="t", seed=0
+        )
+
+
 def test_matching_tensors_are_inherited(tiny_detector: Detector) -> None:
     two = fresh_detector(
         tiny_architecture(Family.ULTRALYTICS), class_names=("a", "b"), image_size=64, name="t", seed=0
