@@ -21,6 +21,7 @@ from slimgate.flow import Detector, Family
 from slimgate.model import hash_weights, load_detector
 
 from fixtures.detectors import CLASS_NAMES, tiny_architecture
+from fixtures.specs import NetworkSpec, build_from_spec
 
 SETTINGS = TrainSettings(epochs=2, batch=4, mosaic=0.5, plain_epochs=1, statistics=4, workers=0, threads=1)
 
@@ -227,6 +228,13 @@ def test_an_image_size_that_no_checkpoint_could_be_loaded_with_is_refused(size: 
         fresh_detector(
             tiny_architecture(Family.ULTRALYTICS), class_names=CLASS_NAMES, image_size=size, name="t", seed=0
         )
+
+
+def test_a_detector_of_which_no_layer_fits_is_not_inherited_from(tiny_detector: Detector) -> None:
+    wide = build_from_spec(NetworkSpec(widths=(24, 24, 24)))
+    message = r"tensors of drawn for tiny(.|\n)*no weight before the head fits(.|\n)*leave --init out"
+    with pytest.raises(InputError, match=message):
+        inherit_tensors(tiny_detector, wide)
 
 
 def test_matching_tensors_are_inherited(tiny_detector: Detector) -> None:
