@@ -168,6 +168,14 @@ def test_another_run_is_not_resumed(run: Path, pictures: TrainingData) -> None:
         assert message in str(caught.value)
 
 
+def test_a_run_of_equal_weights_in_another_network_is_not_resumed(run: Path, pictures: TrainingData) -> None:
+    tiny = _detector()
+    relu = dataclasses.replace(tiny, architecture={**tiny.architecture, "activation": "nn.ReLU()"})
+    assert relu.weights_sha256 == tiny.weights_sha256
+    with pytest.raises(UsageError, match=r"another training \(architecture: another activation\)"):
+        _train(pictures, run, resume=True, detector=relu)
+
+
 def test_data_of_other_classes_is_refused(tmp_path: Path, pictures: TrainingData) -> None:
     other = dataclasses.replace(pictures, class_names=("cat", "dog"))
     with pytest.raises(InputError) as caught:
