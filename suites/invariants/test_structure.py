@@ -25,7 +25,7 @@ from slimgate.model import (
 )
 from torch import nn
 
-from fixtures.specs import NetworkSpec, build_from_spec, specs
+from fixtures.specs import NetworkSpec, architecture_from_spec, build_from_spec, specs
 
 torch.set_num_threads(1)
 _fewer = settings(max_examples=max(settings.default.max_examples // 3, 10))
@@ -135,3 +135,38 @@ def test_a_teacher_with_more_levels_teaches_those_of_the_student() -> None:
         assert whole.shape[-1] == 16 * 16 + 8 * 8
         assert torch.equal(torch.cat([finer[key], coarser[key]], dim=-1), whole)
         assert finer[key].shape[-1] == 16 * 16
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("operation", ["drop-levels:1", "shallow:1"])
+def test_layers_that_go_take_their_own_activations_with_them(family: Family, operation: str) -> None:
+    spec = NetworkSpec(family=family, depth=2, seed=1)
+    plain = build_from_spec(spec)
+    paths = ["model.3.act", "model.4.cv1.act", *(f"model.2.m.{k}.cv{n}.act" for k in (0, 1) for n in (1, 2))]
+    architecture = {**plain.architecture, "activations": dict.fromkeys(paths, "nn.ReLU()")}
+    module = build_module(architecture, family=family, class_count=3)
+    module.load_state_dict(plain.module.state_dict())
+    after = _apply(replace(plain, architecture=architecture, module=module), operation)
+    left = after.architecture["activations"]
+    gone = ("model.3.", "model.4.") if operation == "drop-levels:1" else ("model.2.m.1.",)
+    assert set(left) == {path for path in paths if not path.startswith(gone)}
+    assert all(isinstance(after.module.get_submodule(path), nn.ReLU) for path in left)
+
+
+@pytest.mark.parametrize("family", Family)
+def test_blocks_that_no_number_times_the_depth_multiple_gives(family: Family) -> None:
+    # As in YOLOv5x: 1.33 times 1, 2, 3 and 4 is 1, 3, 4 and 5 blocks, and never 2.
+    spec = NetworkSpec(family=family, depth=3)
+    architecture = architecture_from_spec(spec) | {"depth_multiple": 1.33}
+    detector = replace(
+        build_from_spec(spec),
+        architecture=architecture,
+        module=build_module(architecture, family=family, class_count=3),
+    )
+    assert len(detector.module.get_submodule("model.2.m")) == 4
+    after = _apply(detector, "shallow:2")
+    assert len(after.module.get_submodule("model.2.m")) == 2
+    again = build_module(after.architecture, family=family, class_count=3)
+    assert {key: value.shape for key, value in again.state_dict().items()} == {
+        key: value.shape for key, value in after.module.state_dict().items()
+    }

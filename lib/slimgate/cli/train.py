@@ -192,7 +192,7 @@ def _start(args: argparse.Namespace, class_names: tuple[str, ...]) -> tuple[Dete
         detector = fresh_detector(
             architecture_from_name(args.architecture, class_count=len(class_names)),
             class_names=class_names,
-            image_size=args.image_size or 320,
+            image_size=320 if args.image_size is None else args.image_size,
             name=f"{_name_of(args.data or _DATA)}-{Path(args.architecture).stem}",
             seed=args.seed or _USUAL["seed"],
         )

@@ -27,11 +27,12 @@ _BATCH = 16
 
 
 def recompute_statistics(module: nn.Module, batches: Iterable[torch.Tensor]) -> int:
-    """Replace the running mean and variance of every batch norm by the averages over some batches, in place.
+    """Replace the running mean and variance of every batch norm by the averages over some pictures, in place.
 
     Args:
         module: in eval mode; it stays in it.
-        batches: images ``(n, 3, s, s)`` in 0..1, several a batch.
+        batches: images ``(n, 3, s, s)`` in 0..1, several a batch. A batch counts by its pictures, so that a last
+            one of few weighs no more than they do.
 
     Returns:
         How many images there were; with none, nothing changes.
@@ -44,10 +45,11 @@ def recompute_statistics(module: nn.Module, batches: Iterable[torch.Tensor]) -> 
             if not count:
                 for norm in norms:
                     norm.reset_running_stats()
-                    norm.momentum = None  # a plain average over all batches
                     norm.train()
-            module(images)
             count += len(images)
+            for norm in norms:
+                norm.momentum = len(images) / count  # of equal batches the k-th weighs 1 / k: a plain average
+            module(images)
         for norm, (momentum, tracked) in zip(norms, before, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, tracked
             norm.eval()

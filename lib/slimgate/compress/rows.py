@@ -40,7 +40,7 @@ def rebuild(
 
     Args:
         detector: where the rest comes from.
-        architecture: whose ``widths`` still have the names of before.
+        architecture: whose ``widths`` and ``activations`` still have the names of before.
         tensors: by their names of before.
         rename: from names of before to new ones.
         step: to add to the lineage.
@@ -48,10 +48,12 @@ def rebuild(
     Raises:
         InputError: the tensors are not those of the architecture.
     """
-    widths = {
-        name: w for old, w in architecture.get("widths", {}).items() if (name := rename(old)) is not None
+    by_name = {
+        key: {name: value for old, value in architecture[key].items() if (name := rename(old)) is not None}
+        for key in ("widths", "activations")
+        if key in architecture
     }
-    architecture = {**architecture, **({"widths": widths} if widths else {})}
+    architecture = {**architecture, **by_name}
     with torch.random.fork_rng(devices=[]):
         module = build_module(
             architecture,

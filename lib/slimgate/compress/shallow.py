@@ -72,10 +72,8 @@ def drop_blocks(detector: Detector, dropped: Mapping[str, Sequence[int]], step: 
             expected="a detector with the blocks that are to go",
             action="use the detector that the lineage is of",
         )
-    rows = split_rows(detector.architecture)
-    for name, gone in dropped.items():
-        row = rows[int(name.split(".")[1])]
-        row[1] = _number_for(len(stages[name]) - len(gone), detector.architecture)
+    left = {int(name.split(".")[1]): len(stages[name]) - len(gone) for name, gone in dropped.items()}
+    architecture = _with_blocks(detector.architecture, left)
 
     def rename(name: str) -> str | None:
         match = re.match(r"(model\.\d+\.m)\.(\d+)\.(.*)", name)
@@ -86,7 +84,6 @@ def drop_blocks(detector: Detector, dropped: Mapping[str, Sequence[int]], step: 
             return None
         return f"{match[1]}.{number - sum(other < number for other in gone)}.{match[3]}"
 
-    architecture = join_rows(detector.architecture, rows)
     notes: dict[str, Json] = {"dropped": {name: list(gone) for name, gone in dropped.items()}}
     noted = dataclasses.replace(step, notes={**step.notes, **notes})
     return rebuild(detector, architecture, detector.module.state_dict(), rename, noted)
@@ -108,14 +105,34 @@ def _strength(block: nn.Module) -> float:
     return float(norms[-1].weight.detach().abs().mean())
 
 
-def _number_for(blocks: int, architecture: Mapping[str, Json]) -> int:
-    """Return the number in a row that the depth multiple turns into so many blocks."""
-    scales, scale = architecture.get("scales"), architecture.get("scale")
-    depth = scales[scale][0] if scales and scale in scales else architecture.get("depth_multiple", 1.0)
-    if blocks == 1:
-        return 1
-    # As both upstreams read it: max(round(number * depth), 1) for numbers above 1.
-    return next(number for number in range(2, 10_000) if max(round(number * depth), 1) == blocks)
+def _with_blocks(architecture: Mapping[str, Json], left: Mapping[int, int]) -> dict[str, Json]:
+    """Return the architecture with so many blocks in the rows of these numbers."""
+    rows = split_rows(architecture)
+    scales = architecture.get("scales")
+    scale = architecture.get("scale") or next(iter(scales or ()), None)
+    depth = scales[scale][0] if scales else architecture.get("depth_multiple", 1.0)
+    numbers = {index: _number_for(blocks, depth) for index, blocks in left.items()}
+    if 0 in numbers.values():
+        # No number times this multiple gives so many, such as 2 with YOLOv5x's 1.33: rows say what they come to.
+        numbers = {index: _blocks_of(row[1], depth) for index, row in enumerate(rows)} | {**left}
+        if scales:
+            architecture = {**architecture, "scales": {**scales, scale: [1.0, *scales[scale][1:]]}}
+        else:
+            architecture = {**architecture, "depth_multiple": 1.0}
+    for index, number in numbers.items():
+        rows[index][1] = number
+    return join_rows(architecture, rows)
+
+
+def _blocks_of(number: int, depth: float) -> int:
+    """Return what a depth multiple makes of a row's number, as both upstreams read it."""
+    return max(round(number * depth), 1) if number > 1 else number
+
+
+def _number_for(blocks: int, depth: float) -> int:
+    """Return the number in a row that the depth multiple turns into so many blocks; 0 if there is none."""
+    numbers = (number for number in range(1, 10_000) if _blocks_of(number, depth) == blocks)
+    return next(numbers, 0)
 
 
 OPERATION = Operation(

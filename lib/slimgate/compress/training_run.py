@@ -234,6 +234,7 @@ def open_run(
     if resume and path.exists():
         found = read_run(folder)
         refuse_another(folder, found, asked)
+        _refuse_another_network(folder, detector)
     elif path.exists():
         raise UsageError(
             str(folder),
@@ -269,6 +270,20 @@ def open_run(
             operation=stage.operation, settings=recorded(stage.settings), notes=dict(stage.notes or {})
         )
     return TrainingRun(folder=folder, start=detector, data=data, record=record, step=step)
+
+
+def _refuse_another_network(folder: Path, detector: Detector) -> None:
+    """Refuse to go on with a run of equal tensors in another network, such as one with another activation."""
+    asked = json.loads(json.dumps(detector.architecture))
+    there = json.loads(json.dumps(load_detector(folder / START).architecture))
+    differing = [key for key in dict.fromkeys([*there, *asked]) if there.get(key) != asked.get(key)]
+    if differing:
+        raise UsageError(
+            str(folder),
+            found=f"a run of another training (architecture: another {', '.join(differing)})",
+            expected="the run that these settings, data and weights started",
+            action="give the settings of that run, or name another folder",
+        )
 
 
 def _kept(policy: str, row: Mapping[str, float]) -> dict[str, Json]:

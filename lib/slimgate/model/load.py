@@ -60,7 +60,7 @@ def load_detector(source: str | Path, *, image_size: int | None = None) -> Detec
             action="pass that checkpoint",
         )
     detector = load_checkpoint(path) if path.suffix in SUFFIXES else _import_detector(path)
-    return detector if image_size is None else _resize(detector, image_size)
+    return detector if image_size is None else resize_detector(detector, image_size)
 
 
 def replace_module(detector: Detector, module: nn.Module, step: Step) -> Detector:
@@ -101,7 +101,12 @@ def _import_detector(path: Path) -> Detector:
     )
 
 
-def _resize(detector: Detector, image_size: int) -> Detector:
+def resize_detector(detector: Detector, image_size: int) -> Detector:
+    """Return the same detector for another side of the square input, pixels.
+
+    Raises:
+        UsageError: it is not a multiple of the stride.
+    """
     if image_size < detector.stride or image_size % detector.stride:
         lower = max(image_size // detector.stride, 1) * detector.stride
         raise UsageError(

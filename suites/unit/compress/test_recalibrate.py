@@ -24,6 +24,13 @@ def test_the_statistics_are_plain_averages_over_batches() -> None:
     assert (norm.momentum, int(norm.num_batches_tracked), norm.training) == (0.03, 0, False)
 
 
+def test_a_small_last_batch_weighs_as_much_as_its_pictures() -> None:
+    norm = nn.BatchNorm2d(1)
+    batches = [torch.zeros(6, 1, 2, 2), torch.full((2, 1, 2, 2), 4.0)]
+    assert recompute_statistics(nn.Sequential(norm).eval(), batches) == 8
+    assert (float(norm.running_mean), float(norm.running_var)) == (1.0, 0.0)
+
+
 def test_without_pictures_nothing_changes() -> None:
     norm = nn.BatchNorm2d(1)
     norm.running_mean.fill_(9.0)

@@ -21,6 +21,7 @@ from slimgate.flow import Detector, Family
 from slimgate.model import hash_weights, load_detector
 
 from fixtures.detectors import CLASS_NAMES, tiny_architecture
+from fixtures.specs import NetworkSpec, build_from_spec
 
 SETTINGS = TrainSettings(epochs=2, batch=4, mosaic=0.5, plain_epochs=1, statistics=4, workers=0, threads=1)
 
@@ -167,6 +168,14 @@ def test_another_run_is_not_resumed(run: Path, pictures: TrainingData) -> None:
         assert message in str(caught.value)
 
 
+def test_a_run_of_equal_weights_in_another_network_is_not_resumed(run: Path, pictures: TrainingData) -> None:
+    tiny = _detector()
+    relu = dataclasses.replace(tiny, architecture={**tiny.architecture, "activation": "nn.ReLU()"})
+    assert relu.weights_sha256 == tiny.weights_sha256
+    with pytest.raises(UsageError, match=r"another training \(architecture: another activation\)"):
+        _train(pictures, run, resume=True, detector=relu)
+
+
 def test_data_of_other_classes_is_refused(tmp_path: Path, pictures: TrainingData) -> None:
     other = dataclasses.replace(pictures, class_names=("cat", "dog"))
     with pytest.raises(InputError) as caught:
@@ -215,6 +224,25 @@ def test_fresh_weights_follow_the_seed_alone() -> None:
         tiny_architecture(Family.ULTRALYTICS), class_names=CLASS_NAMES, image_size=64, name="t", seed=1
     )
     assert other.weights_sha256 != _detector().weights_sha256
+
+
+@pytest.mark.parametrize(
+    ("size", "found"), [(100, "use 96 or 104"), (0, "use 8 or 16"), (-64, "use 8 or 16")]
+)
+def test_an_image_size_that_no_checkpoint_could_be_loaded_with_is_refused(size: int, found: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"image size {size}: not a multiple of the stride of t\n(.|\n)*{found}"
+    ):
+        fresh_detector(
+            tiny_architecture(Family.ULTRALYTICS), class_names=CLASS_NAMES, image_size=size, name="t", seed=0
+        )
+
+
+def test_a_detector_of_which_no_layer_fits_is_not_inherited_from(tiny_detector: Detector) -> None:
+    wide = build_from_spec(NetworkSpec(widths=(24, 24, 24)))
+    message = r"tensors of drawn for tiny(.|\n)*no weight before the head fits(.|\n)*leave --init out"
+    with pytest.raises(InputError, match=message):
+        inherit_tensors(tiny_detector, wide)
 
 
 def test_matching_tensors_are_inherited(tiny_detector: Detector) -> None:
