@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+TIMED_ON = "cpu-amd-epyc-family-26-model-2-2-cores"
+"""The machine whose latencies docs/compression.md shows."""
 
 
 def test_the_folders_of_golden_are_there():
@@ -56,10 +58,11 @@ def test_the_environments_of_the_gpu_section_install_the_tests():
 def value():
     """Return what the records of codes-slim say, by variant and runtime, and metric."""
     found = {}
-    for path in (ROOT / "golden" / "records" / "codes-slim").glob("*/*.json"):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        for entry in record["measurements"]:
-            found[record["case"].removeprefix("codes-slim/"), entry["metric"]] = entry["value"]
+    for folder in ("any", TIMED_ON):
+        for path in (ROOT / "golden" / "records" / "codes-slim" / folder).glob("*.json"):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            for entry in record["measurements"]:
+                found[record["case"].removeprefix("codes-slim/"), entry["metric"]] = entry["value"]
     return found
 
 
