@@ -133,7 +133,7 @@ def _check_options(args: argparse.Namespace, out: Path) -> None:
         )
     if args.format != "engine":
         refuse_engine_arguments(args)
-    check_int8_options(args)
+    check_int8_options(args, out)
     if args.format == "engine" and args.target not in (None, "tensorrt"):
         raise UsageError(
             f"--target {args.target}",

@@ -73,7 +73,7 @@ def add_int8_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_int8_options(args: argparse.Namespace) -> None:
+def check_int8_options(args: argparse.Namespace, out: Path) -> None:
     """Refuse options that do not go together.
 
     Raises:
@@ -118,6 +118,13 @@ def check_int8_options(args: argparse.Namespace) -> None:
             expected="--labelled DATA beside --budget DROP or --score-groups: mAP is measured on labelled training "
             "pictures",
             action="give both, or neither",
+        )
+    if args.plan_out is not None and args.plan_out.resolve() == out.resolve():
+        raise UsageError(
+            f"--plan-out {args.plan_out}",
+            found="the name of the model itself, which it would replace",
+            expected="a file of its own",
+            action=f"write --plan-out {out.with_suffix('.plan.json')}",
         )
     if args.plan_out is not None and args.plan_out.exists() and not args.force:
         raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +35,7 @@ Training as a step of compression (sparsify, finetune): slimgate compress --help
 
 _USUAL: Mapping[str, Any] = {"epochs": 12, "batch": 16, "learning_rate": 0.001, "seed": 0}
 _DATA = "codes"
+_ARCHITECTURE = "yolov5n"
 
 
 def _whole(least: int, said: str) -> Callable[[str], int]:
@@ -77,8 +79,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--architecture",
-        default="yolov5n",
-        help="a name that slimgate or ultralytics ships, or a yaml file (default: %(default)s)",
+        help=f"a name that slimgate or ultralytics ships, or a yaml file (default: {_ARCHITECTURE})",
     )
     what.add_argument("--model", type=Path, metavar="FILE", help="train this detector, from its own weights")
     parser.add_argument("--scratch", action="store_true", help="with --model: from random weights instead")
@@ -189,11 +190,12 @@ def _start(args: argparse.Namespace, class_names: tuple[str, ...]) -> tuple[Dete
     from slimgate.model import architecture_from_name, load_detector
 
     if args.model is None:
+        architecture = args.architecture or _ARCHITECTURE
         detector = fresh_detector(
-            architecture_from_name(args.architecture, class_count=len(class_names)),
+            architecture_from_name(architecture, class_count=len(class_names)),
             class_names=class_names,
             image_size=320 if args.image_size is None else args.image_size,
-            name=f"{_name_of(args.data or _DATA)}-{Path(args.architecture).stem}",
+            name=f"{_name_of(args.data or _DATA)}-{Path(architecture).stem}",
             seed=args.seed or _USUAL["seed"],
         )
     else:
@@ -244,11 +246,14 @@ def _from_run(
             action="repeat the slimgate compress that started it, with --resume",
         )
     counts = (found["data"]["train"]["images"], found["data"]["val"]["images"])
+    detector = load_detector(folder / START)
     differing = [
         f"{option} {asked}, the run has {there}"
         for option, asked, there in _asked_again(args, found)
         if asked not in (None, there)
     ]
+    if args.architecture is not None and not _is_architecture(args.architecture, detector):
+        differing.append(f"--architecture {args.architecture}, the run has another")
     if differing:
         raise UsageError(
             f"--resume {folder}",
@@ -256,7 +261,6 @@ def _from_run(
             expected="the settings that the run was started with, or none",
             action="leave these options out, or start another run with another --run",
         )
-    detector = load_detector(folder / START)
     stage = Stage(notes={k: v for k, v in found["start"].items() if k not in ("init", "init_weights_sha256")})
     return detector, TrainSettings(**found["settings"]), stage, (found["source"], *counts)
 
@@ -279,6 +283,15 @@ def _asked_again(args: argparse.Namespace, found: Mapping[str, Any]) -> Iterator
     if start is not None and not args.scratch:
         there = found["start"].get("init_sha256")
         yield "--init" if args.init else "--model", _sha256(find_model(start)), there
+
+
+def _is_architecture(name: str, detector: Detector) -> bool:
+    """Return whether a detector is of the architecture that a name or a yaml file stands for."""
+    from slimgate.model import architecture_from_name
+
+    asked = architecture_from_name(name, class_count=len(detector.class_names))
+    asked = json.loads(json.dumps({**asked, "nc": len(detector.class_names)}))
+    return bool(asked == json.loads(json.dumps(dict(detector.architecture))))
 
 
 def _sha256(path: Path) -> str:

@@ -45,7 +45,8 @@ def load_teacher(path: Path, student: Detector) -> Detector:
     """Return the teacher in a slimgate checkpoint, whose outputs mean what the student's do.
 
     Raises:
-        InputError: it is no slimgate checkpoint, or its classes, strides, family or box distributions are others.
+        InputError: it is no slimgate checkpoint, or its classes, strides, family or box distributions are others, or
+            its strides do not divide the student's image size.
     """
     if path.suffix not in SUFFIXES:
         raise InputError(
@@ -73,6 +74,13 @@ def load_teacher(path: Path, student: Detector) -> Detector:
             found="; ".join(f"{key}: {theirs[key]}" for key in differing),
             expected="; ".join(f"{key}: {ours[key]}" for key in differing) + f", as {student.name} has",
             action="use the detector that the student was made from",
+        )
+    if student.image_size % teacher.stride:
+        raise InputError(
+            f"teacher {path.name}",
+            found=f"strides up to {teacher.stride}, which {student.image_size} pixels are no multiple of",
+            expected=f"pictures that the teacher can look at as well: a multiple of {teacher.stride} pixels",
+            action=f"train {student.name} at such an image size, or use a teacher with the student's levels",
         )
     return teacher
 

@@ -80,8 +80,11 @@ def recalibrate(detector: Detector, settings: Mapping[str, Json], workspace: Wor
 
 
 def _batches(paths: Sequence[Path], size: int) -> Iterator[torch.Tensor]:
-    for start in range(0, len(paths), _BATCH):
-        images, _ = batch_from_images([read_image(path) for path in paths[start : start + _BATCH]], size)
+    # No batch of one: of a single value, where a map is 1 x 1, there are no statistics.
+    count = max(len(paths) // _BATCH, 1) if len(paths) % _BATCH == 1 else -(-len(paths) // _BATCH)
+    for number in range(count):
+        stop = len(paths) if number == count - 1 else (number + 1) * _BATCH
+        images, _ = batch_from_images([read_image(path) for path in paths[number * _BATCH : stop]], size)
         yield torch.from_numpy(images)
 
 

@@ -68,7 +68,7 @@ def run_search(
         progress: told of every candidate that this process tried.
 
     Raises:
-        UsageError: the journal belongs to another search.
+        UsageError: the journal belongs to another search, or what is asked of the training cannot be done.
     """
     study = _open_study(journal, space, settings, seed)
 
@@ -82,18 +82,20 @@ def run_search(
         ]
         own = workspace.enter(trial.number, "candidate")
         trial.set_user_attr("operations", [*texts, *training])
+        # Outside of what is caught: what is wrong with the settings, or with the data, is wrong with every candidate's.
+        steps = [parse_step(text, registry) for text in texts]
+        last = [parse_step(text, registry) for text in training]
         try:
             if latency is not None:
                 made, texts = within_latency(detector, texts, registry, space.budget, latency)
                 trial.set_user_attr("operations", [*texts, *training])
-                made = apply_steps(made, [parse_step(text, registry) for text in training], registry, own)
             else:
-                steps = [parse_step(text, registry) for text in (*texts, *training)]
                 made = apply_steps(detector, steps, registry, own)
         except UsageError as error:
             # Floors and multiples leave no network as small as this one was to be, or it is not as fast as it must be.
             trial.set_user_attr("reason", str(error).partition("\n")[0])
             raise optuna.TrialPruned from None
+        made = apply_steps(made, last, registry, own)
         trial.set_user_attr("flops", count_flops(made) / count_flops(detector))
         keep(trial.number, made)
         return score(made), cost(made)

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import nn
-
 from slimgate.compress.apply import apply_steps, parse_step
 from slimgate.compress.favour import HEAD, channel_parts, text_from_factors
 from slimgate.compress.operation import Operation, Workspace
+from slimgate.compress.shallow import most_blocks
 from slimgate.errors import UsageError, unknown_name
 from slimgate.flow import Detector, Json
 from slimgate.model import count_flops, strides_of
@@ -97,7 +96,7 @@ def search_space(
     return Space(
         parts=tuple(sorted(parts, key=lambda part: (part == HEAD, len(part), part))),
         levels=min(levels, len(strides_of(detector.module)) - 1),
-        blocks=_most_blocks(detector),
+        blocks=most_blocks(detector),
         activations=tuple(activations),
         budget=budget,
         budget_of=budget_of,
@@ -131,9 +130,11 @@ def suggest_operations(
     activation = trial.suggest_categorical("activation", space.activations) if space.activations else None
     if levels:
         texts.append(f"drop-levels:{levels}")
-    if blocks < space.blocks:
-        texts.append(f"shallow:{blocks}")
     reduced = apply_steps(detector, [parse_step(text, registry) for text in texts], registry, Workspace())
+    # The deepest stage may have gone with its level.
+    if blocks < most_blocks(reduced):
+        texts.append(f"shallow:{blocks}")
+        reduced = apply_steps(reduced, [parse_step(texts[-1], registry)], registry, Workspace())
     left = set(channel_parts(reduced, trace_channels(reduced.module)).values())
     if latency is not None:
         own_share = share / latency(reduced)
@@ -186,8 +187,3 @@ def within_latency(
     if not ratios:
         return made, list(texts)
     return made, [_TIMED.sub(f"slim:{ratios[-1]!r},capped=accept", text) for text in texts]
-
-
-def _most_blocks(detector: Detector) -> int:
-    stages = [getattr(row, "m", None) for row in detector.module.model]  # type: ignore[union-attr]
-    return max((len(blocks) for blocks in stages if isinstance(blocks, nn.Sequential)), default=1)

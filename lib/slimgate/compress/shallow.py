@@ -22,6 +22,11 @@ _STAGES = frozenset({"C3"})
 """Rows whose repeated blocks are one after the other in ``m``, so that any of them may go."""
 
 
+def most_blocks(detector: Detector) -> int:
+    """Return how many blocks the longest stage has that ``shallow`` can shorten; 1 where there is none."""
+    return max(map(len, _stages(detector).values()), default=1)
+
+
 def make_shallow(detector: Detector, settings: Mapping[str, Json], workspace: Workspace) -> Detector:
     """Return the detector with at most so many blocks in every stage; those that stay keep their weights.
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,6 @@ from slimgate.flow import Detector, Json, Step
 from slimgate.model import build_module, hash_weights, load_detector, save_checkpoint
 
 if TYPE_CHECKING:
-    from filelock import BaseFileLock
-
     from slimgate.compress.train import Stage, TrainSettings
 
 START, LAST, BEST, BEST_F1 = (f"{stem}.safetensors" for stem in ("start", "last", "best", "best-f1"))
@@ -207,12 +206,30 @@ class TrainingRun:
         )
 
 
-def lock_run(folder: Path) -> BaseFileLock:
-    """Return the lock on a run's folder that one process at a time holds; the folder is made when missing."""
-    from filelock import FileLock
+@contextmanager
+def lock_run(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, which is made when missing: one process at a time trains in it.
+
+    Raises:
+        UsageError: another process does.
+    """
+    from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ".lock")
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            str(folder),
+            found="another process is training in it",
+            expected="one process at a time",
+            action="name another folder, or wait for that process and give the same command with --resume",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def open_run(

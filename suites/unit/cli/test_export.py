@@ -192,6 +192,7 @@ def test_a_budget_is_measured_and_the_plan_says_everything(artifacts, images, tm
         (["--score-groups"], "--score-groups: stands without the other one", "both"),
         (["--labelled", "DATA"], "--labelled: stands without the other one", "both"),
         (["--plan-out", "images"], "exists already", "--force"),
+        (["--plan-out", "m.onnx"], "the name of the model itself", "m.plan.json"),
     ],
 )
 def test_int8_that_cannot_be(artifacts, images, tmp_path, monkeypatch, capsys, arguments, found, action):

@@ -145,6 +145,23 @@ def test_the_space_is_what_the_network_has() -> None:
         search_space(detector, budget=0)
 
 
+def test_only_blocks_that_may_go_are_searched() -> None:
+    detector = build_from_spec(NetworkSpec(block="C2f", depth=2))
+    assert search_space(detector, budget=0.5).blocks == 1
+
+
+def test_what_is_wrong_with_every_training_is_not_called_a_budget(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = tmp_path / "a,b" / "data.yaml"
+    moved.parent.mkdir()
+    moved.write_bytes(data.read_bytes())
+    assert _search(model, moved, tmp_path / "out", "--trials", "1") == 2
+    shown = capsys.readouterr().err
+    assert "raise the budget" not in shown
+    assert "'b/data.yaml' is not a setting" in shown
+
+
 class _Clock:
     """Latency that falls as the square of the FLOPs."""
 

@@ -74,6 +74,7 @@ def test_a_run_goes_on_with_its_own_settings(started: Path, options: tuple[Any, 
         (("--val-count", 5), "--val-count 5, the run has 2"),
         (("--fp32",), "--fp32 float32, the run has bfloat16"),
         (("--init", "other"), "--init "),
+        (("--architecture", "yolov8n"), "--architecture yolov8n, the run has another"),
     ],
 )
 def test_a_run_is_not_resumed_with_others(

@@ -113,6 +113,16 @@ def test_a_teacher_from_outside_is_refused(tmp_path: Path, tiny_detector: Detect
         load_teacher(tmp_path / "teacher.pt", tiny_detector)
 
 
+def test_a_teacher_that_cannot_look_at_the_pictures_is_refused(
+    tmp_path: Path, tiny_detector: Detector
+) -> None:
+    student = dataclasses.replace(tiny_detector, image_size=tiny_detector.stride * 5 + 4, stride=4)
+    message = _refused(tiny_detector, tmp_path, student)
+    assert (
+        f"strides up to {tiny_detector.stride}, which {student.image_size} pixels are no multiple" in message
+    )
+
+
 def test_a_teacher_is_known_by_its_contents(tmp_path: Path, tiny_detector: Detector) -> None:
     first = fingerprint_teacher(str(save_checkpoint(tiny_detector, tmp_path / "a")))
     assert first == fingerprint_teacher(str(save_checkpoint(tiny_detector, tmp_path / "b" / "a")))

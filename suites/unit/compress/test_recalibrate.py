@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from slimgate.compress import apply_operations, parse_operation
-from slimgate.compress.recalibrate import recompute_statistics
+from slimgate.compress.recalibrate import _batches, recompute_statistics
 from slimgate.compress.training_data import TrainingData
 from slimgate.flow import Detector
 from torch import nn
@@ -29,6 +31,15 @@ def test_a_small_last_batch_weighs_as_much_as_its_pictures() -> None:
     batches = [torch.zeros(6, 1, 2, 2), torch.full((2, 1, 2, 2), 4.0)]
     assert recompute_statistics(nn.Sequential(norm).eval(), batches) == 8
     assert (float(norm.running_mean), float(norm.running_var)) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(1, [1]), (2, [2]), (16, [16]), (17, [17]), (18, [16, 2]), (33, [16, 17])]
+)
+def test_no_batch_is_of_one_picture_beside_others(count: int, sizes: list[int], tmp_path: Path) -> None:
+    path = tmp_path / "one.png"
+    Image.new("RGB", (8, 8)).save(path)
+    assert [len(batch) for batch in _batches([path] * count, 8)] == sizes
 
 
 def test_without_pictures_nothing_changes() -> None:

@@ -137,6 +137,17 @@ def test_a_run_is_not_overwritten(run: Path, pictures: TrainingData) -> None:
     assert json.loads((run / "run.json").read_text()) == before
 
 
+def test_two_processes_do_not_train_in_one_folder(run: Path, pictures: TrainingData) -> None:
+    from filelock import FileLock
+
+    with (
+        FileLock(run / ".lock"),
+        pytest.raises(UsageError, match="another process is training in it"),
+    ):
+        _train(pictures, run, resume=True)
+    assert _train(pictures, run, resume=True).by_policy
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [("run.json", b"{"), ("run.json", b"[]"), ("state.pt", b"PK torn"), ("state.pt", b"")],
