@@ -56,9 +56,13 @@ def test_the_environments_of_the_gpu_section_install_the_tests():
 
 @pytest.fixture(scope="module")
 def value():
-    """Return what the records of codes-slim say, by variant and runtime, and metric."""
+    return read_records(TIMED_ON)
+
+
+def read_records(machine):
+    """Return what the records of codes-slim say, times on one machine, by variant and runtime, and metric."""
     found = {}
-    for folder in ("any", TIMED_ON):
+    for folder in ("any", machine):
         for path in (ROOT / "golden" / "records" / "codes-slim" / folder).glob("*.json"):
             record = json.loads(path.read_text(encoding="utf-8"))
             for entry in record["measurements"]:
@@ -107,3 +111,21 @@ def test_what_was_reached_is_what_the_records_of_codes_slim_say(value):
             times("latency_ratio_b32", *int8),
             f"{difference:+.3f}".replace("0.", ".").replace("-", "−"),
         ]
+
+
+def test_what_an_activation_gives_is_what_the_records_say():
+    value = read_records("cpu-amd-epyc-family-25-model-17-2-cores")
+    text = (ROOT / "docs" / "quantization.md").read_text(encoding="utf-8")
+    _, _, section = text.partition("### What an activation gives\n")
+    assert "AMD EPYC (family 25 model 17)" in section
+    for batch in (1, 32):
+        for runtime in ("onnxruntime", "openvino"):
+            ratios = [
+                value[f"int8@{runtime}", f"latency_ratio_b{batch}"],
+                value[f"relu-int8@{runtime}", f"latency_ratio_same_b{batch}"],
+                value[f"relu-int8@{runtime}", f"latency_ratio_b{batch}"],
+            ]
+            cells = " | ".join(f"÷ {1 / ratio:.2f}" for ratio in ratios)
+            assert f"| {runtime}, batch {batch} | {cells} |" in section
+    cost = value["relu@onnxruntime", "map50_95"] - value["dense-short@onnxruntime", "map50_95"]
+    assert f"is {cost:+.4f} against the control".replace("-", "−") in section
