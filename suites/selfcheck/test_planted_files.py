@@ -289,7 +289,8 @@ def judge_waived(accepted: Path, plant: Plant, expires: str) -> Any:
     (accepted / "waivers.toml").write_text(WAIVER.format(expires=expires))
     waivers = load_waivers(accepted, today=TODAY)
     judgement = judge_plant(plant, accepted)
-    return apply_waivers(judgement, waivers, cases=plant.cases, full=True, today=TODAY).red()
+    here = {"cpu:Ada A1, 2 cores"}
+    return apply_waivers(judgement, waivers, cases=plant.cases, full=True, today=TODAY, devices=here).red()
 
 
 @pytest.mark.fault("a waiver that has expired")
@@ -297,6 +298,15 @@ def test_an_expired_waiver(accepted: Path, caught: Caught) -> None:
     lower = Plant(green_run()).change(INT8, "map50_95", value=0.85)
     assert judge_waived(accepted, lower, "2026-12-31") == ()
     red = judge_waived(accepted, lower, "2026-11-22")
+    assert [(one.case, one.metric) for one in red] == [(INT8, "map50_95")]
+    caught.verdicts(red)
+
+
+@pytest.mark.fault("a waiver of another machine")
+def test_a_waiver_of_another_machine(accepted: Path, caught: Caught) -> None:
+    lower = Plant(green_run()).change(INT8, "map50_95", value=0.85)
+    assert judge_waived(accepted, lower, '2026-12-31\ndevices = ["cpu:Ada A1, 2 cores"]') == ()
+    red = judge_waived(accepted, lower, '2026-12-31\ndevices = ["cpu:Bell B2, 8 cores"]')
     assert [(one.case, one.metric) for one in red] == [(INT8, "map50_95")]
     caught.verdicts(red)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -73,7 +73,7 @@ def examine_run(
     floors = load_floors(golden, study, device=devices)
     records = load_records(golden, study, device=devices)
     refuse_strange_devices(files, golden, floors)
-    judgement = _judge_as_accepted(files, floors, golden, today)
+    judgement = _judge_as_accepted(files, floors, golden, today, devices)
     changed = _find_differences(files.measurements, floors, records)
     scale = Scale(
         floors=floors,
@@ -100,7 +100,9 @@ def examine_run(
     )
 
 
-def _judge_as_accepted(files: RunFiles, floors: Floors, golden: Path, today: date) -> Judgement:
+def _judge_as_accepted(
+    files: RunFiles, floors: Floors, golden: Path, today: date, devices: Collection[str]
+) -> Judgement:
     """Return the verdicts on a run if its own numbers were the records; those that are INVALID then stay so."""
     gaps = {gap.case: gap.reason for gap in files.judgement.not_proven if gap.metric == WHOLE_CASE}
     named = [Case.parse(case) for case in files.run.get("cases", ())]
@@ -118,7 +120,7 @@ def _judge_as_accepted(files: RunFiles, floors: Floors, golden: Path, today: dat
     judged = judge_run(files.measurements, floors, records, matrix)
     # Whether a variant pays is not judged again here: the run itself has found the waivers that cover nothing.
     waivers = [one for one in load_waivers(golden, today=today) if not one.subject.startswith(PAYS)]
-    return apply_waivers(judged, waivers, cases=cases, full=True, today=today)
+    return apply_waivers(judged, waivers, cases=cases, full=True, today=today, devices=devices)
 
 
 def _find_differences(

@@ -18,13 +18,20 @@ _WAIVABLE = (Status.FAIL, Status.INCONCLUSIVE)
 
 
 def apply_waivers(
-    judgement: Judgement, waivers: Sequence[Waiver], *, cases: Collection[Case], full: bool, today: date
+    judgement: Judgement,
+    waivers: Sequence[Waiver],
+    *,
+    cases: Collection[Case],
+    full: bool,
+    today: date,
+    devices: Collection[str],
 ) -> Judgement:
     """Return the judgement with its waived verdicts marked, and with what is wrong about the waivers.
 
     A waiver covers one FAIL or INCONCLUSIVE verdict: that of its case and of its metric or check, exactly.
     INVALID cannot be waived: nobody knows what it would be that is tolerated. A waiver whose last day is over is
-    INVALID itself. One that waives nothing is a finding.
+    INVALID itself. One that waives nothing is a finding. One of other devices does nothing here but say so in what
+    is red, and is a finding once it has expired.
 
     Args:
         judgement: the run's verdicts.
@@ -32,6 +39,7 @@ def apply_waivers(
         cases: the cases that were selected: only their waivers are looked at, unless ``full``.
         full: whether those are all cases of the study.
         today: the day of the run.
+        devices: the keys of this machine's devices.
     """
     studies = {case.study for case in cases}
     verdicts = list(judgement.verdicts)
@@ -44,6 +52,13 @@ def apply_waivers(
             for index, verdict in enumerate(verdicts)
             if (verdict.case, verdict.metric) == (waiver.case, waiver.subject)
         ]
+        if not waiver.is_of(devices):
+            for index in of_it:
+                if verdicts[index].status in _WAIVABLE:
+                    verdicts[index] = _tell(verdicts[index], _elsewhere(waiver, devices))
+            if waiver.has_expired(today):
+                findings.append(_unused(waiver, f"it expired on {waiver.expires}, on another device"))
+            continue
         if waiver.has_expired(today):
             _mark_expired(verdicts, of_it, waiver)
             continue
@@ -52,7 +67,10 @@ def apply_waivers(
             verdicts[index], covered = _waive(verdicts[index], waiver)
             used = used or covered or verdicts[index].status is Status.INVALID
         if not used and not _is_unknown(judgement, waiver):
-            findings.append(_unused(waiver, known=waiver.case in cases))
+            known = waiver.case in cases
+            findings.append(
+                _unused(waiver, "what it waives is not red" if known else "the study has no such case")
+            )
     return replace(judgement, verdicts=tuple(verdicts), findings=tuple(findings))
 
 
@@ -111,8 +129,14 @@ def _mark_expired(verdicts: list[Verdict], of_it: Sequence[int], waiver: Waiver)
         )
 
 
-def _unused(waiver: Waiver, *, known: bool) -> Finding:
-    why = "what it waives is not red" if known else "the study has no such case"
+def _elsewhere(waiver: Waiver, devices: Collection[str]) -> str:
+    return (
+        f"{waiver.where} does not cover it: it is of {' and '.join(waiver.devices)}, "
+        f"and this is {' with '.join(sorted(devices))}"
+    )
+
+
+def _unused(waiver: Waiver, why: str) -> Finding:
     return Finding(
         kind=UNUSED,
         subjects=(f"{waiver.where} ({waiver.case} {waiver.subject})",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -27,7 +27,8 @@ LONGEST_DAYS = 366
 """How far ahead a waiver may end: what is tolerated for longer is policy, and belongs into a floor."""
 
 _FILE_KEYS = ("format", "most", "waiver")
-_KEYS = ("case", "metric", "check", "owner", "reason", "expires", "worst")
+_KEYS = ("case", "metric", "check", "owner", "reason", "expires", "worst", "devices")
+_DEVICE = re.compile(r"(cpu|gpu):.*\S")
 _CHECK = re.compile(r"[a-z0-9][a-z0-9_./-]*")
 
 
@@ -42,6 +43,7 @@ class Waiver:
         reason: why it is tolerated.
         expires: the last day on which it holds.
         worst: the worst value that it covers; None: any.
+        devices: the exact keys of the devices on which it holds; empty: on any.
         where: file and line.
     """
 
@@ -51,11 +53,21 @@ class Waiver:
     reason: str
     expires: date
     worst: float | None = None
+    devices: tuple[str, ...] = ()
     where: str = ""
 
     def has_expired(self, today: date) -> bool:
         """Return whether its last day is over."""
         return today > self.expires
+
+    def is_of(self, devices: Collection[str]) -> bool:
+        """Return whether it holds on a machine with these devices."""
+        return not self.devices or not set(self.devices).isdisjoint(devices)
+
+    def overlaps(self, other: Waiver) -> bool:
+        """Return whether a verdict could be waived by this one and by the other."""
+        same = (self.case, self.subject) == (other.case, other.subject)
+        return same and (self.is_of(other.devices) or not other.devices)
 
     def __str__(self) -> str:
         return f"until {self.expires} by {self.owner}, {self.where}: {self.reason}"
@@ -130,15 +142,14 @@ class _Reader:
             )
 
     def refuse_doubles(self, waivers: tuple[Waiver, ...]) -> None:
-        first: dict[tuple[Case, str], Waiver] = {}
         for index, waiver in enumerate(waivers):
-            seen = first.setdefault((waiver.case, waiver.subject), waiver)
-            if seen is not waiver:
+            first = next((one for one in waivers[:index] if one.overlaps(waiver)), None)
+            if first is not None:
                 raise self.error(
                     "case",
                     f"a second waiver for {waiver.subject} of {waiver.case}",
-                    f"one; the first is at {seen.where}",
-                    "remove one of the two",
+                    f"one on each device; the first is at {first.where}",
+                    "remove one of the two, or name devices in both",
                     index,
                 )
 
@@ -161,6 +172,7 @@ class _Reader:
             reason=self.text(block, "reason", index),
             expires=self.expires(block, index),
             worst=self.worst(block, index),
+            devices=self.devices(block, index),
             where=self.file.place("case", self.headers, index),
         )
 
@@ -221,6 +233,29 @@ class _Reader:
                 "worst", percent.found.removeprefix("worst = "), percent.expected, percent.action, index
             )
         return float(value)
+
+    def devices(self, block: Mapping[str, Any], index: int) -> tuple[str, ...]:
+        value = block.get("devices")
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+            raise self.error(
+                "devices",
+                f"is {value!r}",
+                "a list of device keys, each in quotes",
+                "write them as floors files do, or leave devices out",
+                index,
+            )
+        strange = next((one for one in value if not _DEVICE.match(one)), None)
+        if strange is not None:
+            raise self.error(
+                "devices",
+                f"has {strange!r}",
+                "a device key, which begins with cpu: or gpu:",
+                "copy the line that begins with device = from the floors file of that device",
+                index,
+            )
+        return tuple(value)
 
     def check_keys(self, table: Mapping[str, Any], known: tuple[str, ...], block: int | None) -> None:
         for key in table:

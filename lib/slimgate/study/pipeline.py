@@ -189,6 +189,7 @@ class _Flow:
             waivers,
             cases=self.selected,
             today=self.facts.started.date(),
+            devices=set(self.devices.values()),
         )
         own = [one for one in measurements if one.case in self.selected]
         self.write(writer, own, judgement)

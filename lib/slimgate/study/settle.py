@@ -20,6 +20,7 @@ def settle_judgement(
     *,
     cases: Collection[Case],
     today: date,
+    devices: Collection[str],
 ) -> Judgement:
     """Return a judgement with its waivers applied, and with what is untidy about the study's golden files.
 
@@ -30,12 +31,13 @@ def settle_judgement(
         waivers: of any study.
         cases: the cases that were selected; fewer than the study's cannot show what is unused.
         today: the day of the run.
+        devices: the keys of this machine's devices.
 
     Raises:
         InputError: a floors file or a record cannot be read.
     """
     full = set(cases) == set(study.cases)
-    judgement = apply_waivers(judgement, waivers, cases=cases, full=full, today=today)
+    judgement = apply_waivers(judgement, waivers, cases=cases, full=full, today=today, devices=devices)
     untidy = find_untidy(
         golden,
         study.id,

@@ -13,6 +13,7 @@ from slimgate.gate import Judgement, NotProven, Waiver, apply_waivers, judge, lo
 from fixtures.goldens import FP32, INT8, make_floor, make_measurement, make_record
 
 TODAY = dt.date(2026, 11, 23)
+HERE, THERE = "cpu:Ada A1 (family 1 model 2), 2 cores", "cpu:Bell B2 (family 3 model 4), 8 cores"
 TEXT = """\
 format = "slimgate-waivers/1"
 
@@ -58,7 +59,7 @@ def make_verdict(value: float = 0.87, **changes: Any) -> Verdict:
 
 def settle(verdict: Verdict | None, *waivers: Waiver, full: bool = True, **judgement: Any) -> Judgement:
     before = Judgement(verdicts=(verdict,) if verdict else (), **judgement)
-    return apply_waivers(before, waivers, cases=(INT8, FP32), full=full, today=TODAY)
+    return apply_waivers(before, waivers, cases=(INT8, FP32), full=full, today=TODAY, devices={HERE})
 
 
 def test_waivers_are_read_with_their_place(tmp_path: Path) -> None:
@@ -136,8 +137,12 @@ FAULTS = [
         'int8@openvino"\ncheck = "pays/latency"',
         'int8@onnxruntime"\nmetric = "map50_95"',
         "waivers.toml:12: case: a second waiver for map50_95 of codes/int8@onnxruntime",
-        "the first is at",
+        "remove one of the two, or name devices in both",
     ),
+    ("worst = 0.85", 'devices = "any"', "waivers.toml:9: devices: is 'any'", "or leave devices out"),
+    ("worst = 0.85", "devices = []", "devices: is []", "a list of device keys, each in quotes"),
+    ("worst = 0.85", "devices = [3]", "devices: is [3]", "a list of device keys, each in quotes"),
+    ("worst = 0.85", 'devices = ["AMD EPYC"]', "devices: has 'AMD EPYC'", "begins with cpu: or gpu:"),
     ('"\n\n[[waiver]]', '"\nmost = 1\n\n[[waiver]]', "waiver: there are 2", "at most 1"),
     ('"\n\n[[waiver]]', '"\nmost = 21\n\n[[waiver]]', "most: is 21", "a whole number from 1 to 20"),
     ("owner", "= owner", "waivers.toml:6: not TOML: Invalid statement: = owner", "correct that line"),
@@ -153,6 +158,26 @@ def test_a_fault_is_named_with_line_and_key(
         read(tmp_path, TEXT.replace(old, new, 1))
     assert found in str(raised.value)
     assert help_text in str(raised.value)
+
+
+SECOND = f"""{TEXT}
+[[waiver]]
+case = "codes/int8@onnxruntime"
+metric = "map50_95"
+owner = "Ada"
+reason = "another kernel there"
+expires = 2026-12-31
+devices = ["{THERE}"]
+"""
+
+
+def test_one_verdict_may_have_a_waiver_for_each_device(tmp_path: Path) -> None:
+    worst = "worst = 0.85"
+    first, _, second = read(tmp_path, SECOND.replace(worst, f'{worst}\ndevices = ["{HERE}", "gpu:Ada"]'))
+    assert (first.devices, second.devices) == ((HERE, "gpu:Ada"), (THERE,))
+    for devices in ("", f'\ndevices = ["{HERE}", "{THERE}"]'):
+        with pytest.raises(InputError, match=r"one on each device; the first is at .*:4"):
+            read(tmp_path, SECOND.replace(worst, f"{worst}{devices}"))
 
 
 def test_the_number_of_waivers_is_capped_unless_the_file_says_so(tmp_path: Path) -> None:
@@ -234,6 +259,27 @@ def test_a_check_is_waived_by_its_name() -> None:
     check = make_verdict(metric="pays/latency")
     assert not settle(check, make_waiver(subject="pays/latency")).is_red()
     assert settle(check, make_waiver(subject="pays/size")).is_red()
+
+
+def test_a_waiver_of_another_device_covers_nothing_and_says_so() -> None:
+    assert not settle(make_verdict(), make_waiver(devices=(THERE, HERE))).is_red()
+    judgement = settle(make_verdict(), make_waiver(devices=(THERE,)))
+    assert judgement.verdicts[0].label == "FAIL"
+    assert (
+        f"waiver     golden/waivers.toml:4 does not cover it: it is of {THERE}, and this is {HERE}\n"
+        in judgement.verdicts[0].message
+    )
+    assert judgement.findings == ()
+
+
+def test_a_waiver_of_another_device_is_not_unused_before_it_has_expired() -> None:
+    green = make_verdict(0.9)
+    judgement = settle(green, make_waiver(devices=(THERE,), expires=TODAY))
+    assert (judgement.verdicts, judgement.findings) == ((green,), ())
+    judgement = settle(green, make_waiver(devices=(THERE,), expires=TODAY - dt.timedelta(days=1)))
+    assert judgement.verdicts == (green,)
+    (finding,) = judgement.findings
+    assert str(finding).endswith("): it expired on 2026-11-22, on another device: remove it")
 
 
 def test_an_unused_waiver_is_a_finding_and_red_when_floors_are_strict() -> None:
