@@ -183,6 +183,9 @@ def _around_everything(graph: Graph, convolutions: list[Any], float_nodes: Colle
         if node.name not in between:
             continue
         inputs = [name for name in node.input if _is_activation(graph, name)]
+        # What moves constants alone is a constant to whoever reads it.
+        if not inputs:
+            continue
         # A lone Sigmoid or Mul between float operators and a Q would dequantise more than it saves.
         if node.op_type in ("Sigmoid", "Mul") and tensors.isdisjoint(inputs):
             continue

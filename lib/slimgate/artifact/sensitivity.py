@@ -109,6 +109,13 @@ def analyse_sensitivity(
             action="name pictures that are neither calibrated on nor evaluated",
         )
     groups = measure_groups(source, plan, probes, target=target)
+    if not groups:
+        raise InputError(
+            f"sensitivity of {source.path.name}",
+            found=f"nothing that runs in INT8 for {target}: the plan leaves every convolution in float",
+            expected="a convolution to be quantised",
+            action="leave fewer layers in float, or choose another target",
+        )
     if score is None or not (score_groups or budget is not None):
         return dataclasses.replace(plan, sensitivity=Sensitivity(groups=rank_groups(groups)).to_json())
     reference = score(source)

@@ -186,8 +186,8 @@ def _targets(
 
 
 def _gate_gradient(layer: Any) -> torch.Tensor:
-    """Return, per output channel, the gradient of a gate of 1 behind the layer."""
-    weight = layer.weight.detach().double() * layer.weight.grad.double()
+    """Return, per output channel, the gradient of a gate of 1 behind the layer: 0 where no loss depends on it."""
+    weight = _slope(layer.weight)
     if weight.ndim > 1:
         # A transposed convolution has its outputs in dimension 1.
         weight = (
@@ -195,4 +195,10 @@ def _gate_gradient(layer: Any) -> torch.Tensor:
         )
     if layer.bias is None:
         return torch.Tensor(weight)
-    return torch.Tensor(weight + layer.bias.detach().double() * layer.bias.grad.double())
+    return torch.Tensor(weight + _slope(layer.bias))
+
+
+def _slope(parameter: torch.Tensor) -> torch.Tensor:
+    """Return a parameter times its gradient, in float64; autograd leaves none where nothing was reached."""
+    value = parameter.detach().double()
+    return torch.zeros_like(value) if parameter.grad is None else value * parameter.grad.double()

@@ -158,6 +158,7 @@ def _train(
     trainer.state, trainer.after_epoch, trainer.after_step = run.state(), keep, step or (lambda *_: None)
     trainer.recipes, trainer.loader_workers = recipes, settings.workers
     trainer.statistics = settings.statistics
+    trainer.image_size = detector.image_size
     trainer.threads = settings.threads
     trainer.plain_epochs, trainer.highest_average = settings.plain_epochs, settings.average
     trainer.listen()

@@ -108,6 +108,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         recipes: what this kind of training adds.
         loader_workers: processes that prepare batches; ultralytics would use none on a CPU.
         threads: threads of the arithmetic; 0: as many as cores that may be used.
+        image_size: pixels per side of the pictures; ultralytics would take the next multiple of 32.
         plain_epochs: epochs at the end without mosaic.
         statistics: training pictures that the averaged weights' batch norms take their statistics from before
             every validation; 0: averages over the last steps, as usual.
@@ -120,6 +121,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
     recipes: Sequence[Recipe]
     loader_workers: int
     threads: int
+    image_size: int
     plain_epochs: int
     statistics: int
     highest_average: float
@@ -139,8 +141,9 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         return float((self.epoch + self._steps / len(self.train_loader)) / self.epochs)
 
     def get_dataloader(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the loader, with workers even on a CPU."""
+        """Return the loader, with workers even on a CPU, of pictures of the detector's own size."""
         self.args.workers = self.loader_workers
+        self.args.imgsz = self.image_size
         return super().get_dataloader(*args, **kwargs)
 
     def resume_training(self, ckpt: Any) -> None:

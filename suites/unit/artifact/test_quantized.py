@@ -129,6 +129,25 @@ def test_what_something_else_reads_as_well_keeps_its_own_scale():
     assert placed.shared == {"a": "both", "pooled": "b"}
 
 
+def test_constants_that_were_not_folded_move_without_a_scale_to_share():
+    constants = {
+        "c": np.ones((4, 4), np.float32),
+        "s": np.array([1, 4, 2, 2]),
+        "w8": np.ones((4, 8, 1, 1), np.float32),
+    }
+    extra = [
+        *(
+            helper.make_node("Constant", [], [name], name, value=onnx.numpy_helper.from_array(value))
+            for name, value in constants.items()
+        ),
+        helper.make_node("Reshape", ["c", "s"], ["table"], "move"),
+        helper.make_node("Concat", ["a", "table"], ["wide"], "beside", axis=1),
+        helper.make_node("Conv", ["wide", "w8"], ["aside"], "conv_d"),
+    ]
+    placed = place_pairs(_concatenated(extra), {}, TARGETS["x86"])
+    assert {"wide", "table"} <= set(placed.tensors)
+
+
 def test_noise_at_every_convolution_is_recorded_and_right(artifacts, tmp_path):
     made = write_qdq(artifacts.fp32, artifacts.plan, tmp_path / "m.onnx", target="openvino", probes=PROBES)
     noise = made.facts["sqnr_db"]
@@ -222,6 +241,17 @@ def test_groups_are_not_scored_without_pictures(artifacts):
 def test_a_budget_without_pictures(artifacts):
     with pytest.raises(InputError, match=r"budget 0\.001: no labelled pictures\n  expected: a drop of mAP"):
         analyse_sensitivity(artifacts.fp32, artifacts.plan, PROBES, target="x86", budget=0.001)
+
+
+def test_the_sensitivity_of_a_plan_that_leaves_everything_in_float(artifacts):
+    names = [node.name for node in Graph(onnx.load(artifacts.fp32.path)).convolutions()]
+    plan = artifacts.plan.keep_float(dict.fromkeys(names, "asked for"))
+    with pytest.raises(
+        InputError, match="nothing that runs in INT8 for openvino: the plan leaves every conv"
+    ):
+        analyse_sensitivity(
+            artifacts.fp32, plan, PROBES[:1], target="openvino", budget=0.001, score=lambda _: 1.0
+        )
 
 
 def test_sensitivity_for_an_unknown_target(artifacts):

@@ -69,6 +69,16 @@ def test_zeros_and_nan_reach_every_observer(name):
     assert np.isnan(broken.range()).all()
 
 
+@pytest.mark.parametrize("name", sorted(OBSERVERS))
+def test_values_next_to_nothing_have_a_finite_range(name):
+    observer = OBSERVERS[name]()
+    observer.observe(np.array([1e-37, -1e-38, 3e-40], np.float32))
+    low, high = observer.range()
+    assert -1e-38 <= low <= high <= 1e-37 * 1.0001
+    observer.observe(np.array([1.0], np.float32))
+    assert observer.range()[1] == pytest.approx(1.0, abs=0.01)
+
+
 def test_a_histogram_counts_as_numpy_does_and_doubles_exactly():
     from slimgate.compress.quantize.histogram import BINS, Histogram
 

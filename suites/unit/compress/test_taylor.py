@@ -57,6 +57,15 @@ def test_it_is_the_slope_of_the_loss_when_a_channel_fades(detector: Detector) ->
         assert ((up - down) / 2e-5) ** 2 == pytest.approx(scores[channel], rel=1e-3), group.layers
 
 
+def test_what_no_loss_depends_on_is_worth_nothing(detector: Detector) -> None:
+    graph = trace_channels(detector.module)
+    module = copy.deepcopy(detector.module).eval().requires_grad_(True)
+    first = dict(module.named_modules())[next(iter(graph.norms))]
+    scores = taylor_scores(module, graph, [first.weight.square().sum()])
+    worth = {channel for channel, score in scores.items() if score}
+    assert worth == set(graph.norms[next(iter(graph.norms))])
+
+
 def _faded(module: nn.Module, graph: ChannelGraph, channel: int, factor: float) -> nn.Module:
     faded = copy.deepcopy(module)
     layers = dict(faded.named_modules())

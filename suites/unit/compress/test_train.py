@@ -6,9 +6,11 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from slimgate.compress.recipe import Recipe
 from slimgate.compress.sparsify import Sparsity
 from slimgate.compress.start import check_init, fresh_detector, inherit_tensors
 from slimgate.compress.train import BEST, BEST_F1, LAST, Stage, TrainSettings, train_detector
@@ -117,6 +119,31 @@ def test_the_step_is_in_the_lineage(whole: Trained) -> None:
     assert (step.operation, step.settings) == ("sparsify", {"strength": 0.5})
     assert step.notes["seen"] == 1
     assert step.notes["kept"] == {"policy": "last", "epoch": 2}
+
+
+class Watching(Recipe):
+    """Notes the sides of the pictures that are trained on."""
+
+    def __init__(self) -> None:
+        self.sides: set[tuple[int, ...]] = set()
+
+    def begin(self, trainer: Any) -> None:
+        trainer.model.register_forward_pre_hook(
+            lambda module, given: (
+                self.sides.add(tuple(given[0]["img"].shape[-2:])) if module.training else None
+            )
+        )
+
+
+def test_pictures_are_of_the_detectors_own_size(tmp_path: Path, pictures: TrainingData) -> None:
+    """A multiple of its stride need not be one of 32, which ultralytics trains at."""
+    detector = fresh_detector(
+        tiny_architecture(Family.ULTRALYTICS), class_names=CLASS_NAMES, image_size=40, name="tiny", seed=0
+    )
+    watching = Watching()
+    one = dataclasses.replace(SETTINGS, epochs=1, plain_epochs=0)
+    _train(pictures, tmp_path / "run", detector=detector, settings=one, recipes=[watching])
+    assert watching.sides == {(40, 40)}
 
 
 def test_the_weights_have_moved_and_are_finite(whole: Trained) -> None:

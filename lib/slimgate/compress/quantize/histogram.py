@@ -9,6 +9,9 @@ FloatArray = npt.NDArray[np.float32]
 
 BINS = 4096
 
+_LEAST_LIMIT = 2.0**-100
+"""Bins per unit are a float32, which ends where the limit falls under 2^-117."""
+
 
 class Histogram:
     """Counts of values over ``-limit .. limit``; the limit is a power of two and doubles when it must.
@@ -39,7 +42,7 @@ class Histogram:
             return
         if self.limit == 0.0 and largest > 0:
             # A power of two keeps every doubling exact: two old bins make one new bin.
-            self.limit = float(2.0 ** np.ceil(np.log2(largest)))
+            self.limit = max(float(2.0 ** np.ceil(np.log2(largest))), _LEAST_LIMIT)
         while 0.0 < self.limit < largest:
             self.limit *= 2
             halved = self.counts.reshape(-1, 2).sum(axis=1)
