@@ -4,14 +4,17 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 from slimgate.errors import InputError
 from slimgate.measure import device_key, environment, require_gpu_key
-from slimgate.measure import environment as environment_function
 from slimgate.measure.environment import cpu_name, git_commit, gpu_name, usable_cpus
+
+# Under its name in the package is the function.
+MODULE = sys.modules["slimgate.measure.environment"]
 
 
 def test_environment_is_json_and_names_no_user_host_or_path() -> None:
@@ -32,7 +35,7 @@ def test_cpu_key_is_exact_and_stable() -> None:
 
 def test_generic_cpu_names_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = tmp_path / "cpuinfo"
-    monkeypatch.setitem(environment_function.__globals__, "_CPU_FACTS", facts)
+    monkeypatch.setattr(MODULE, "_CPU_FACTS", facts)
     facts.write_text(
         "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nmodel name\t: second\n"
     )
@@ -40,7 +43,7 @@ def test_generic_cpu_names_are_told_apart(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def fake_answer(monkeypatch: pytest.MonkeyPatch, answer: str | None) -> None:
-    monkeypatch.setitem(environment_function.__globals__, "_answer", lambda command: answer)
+    monkeypatch.setattr(MODULE, "_answer", lambda command: answer)
 
 
 H100 = "GPU-5a1c0f3e-6a0d-4a53-8f3c-0e1f2a3b4c5d, 570.86.15, NVIDIA H100 80GB HBM3"
@@ -188,5 +191,5 @@ def test_a_tree_that_git_says_nothing_about_is_not_called_clean(
 ) -> None:
     answers = {"rev-parse": str(tmp_path)}
     planted = lambda command: next((answers[one] for one in command if one in answers), None)  # noqa: E731
-    monkeypatch.setitem(git_commit.__globals__, "_answer", planted)
+    monkeypatch.setattr(MODULE, "_answer", planted)
     assert git_commit(tmp_path) == {"commit": str(tmp_path), "dirty": True, "changes": []}
