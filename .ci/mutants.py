@@ -79,7 +79,7 @@ TIMED_OUT = 36
 FIRST = {
     "gate": "slimgate.gate.pays.x__bound__mutmut_1",
     "detect": "slimgate.detect.boxes.x_box_iou__mutmut_1",
-    "measure": "slimgate.measure.metrics.x_name_of_set__mutmut_1",
+    "measure": "slimgate.measure.metrics.x_metric_for__mutmut_1",
 }
 
 

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TIMED_ON = "cpu-amd-epyc-family-26-model-2-2-cores"
-"""The machine whose latencies docs/compression.md shows."""
+MACHINES = {
+    "family 25": "cpu-amd-epyc-family-25-model-17-2-cores",
+    "family 26": "cpu-amd-epyc-family-26-model-2-2-cores",
+}
+"""Whose latencies the documents show."""
 
 
 def test_the_folders_of_golden_are_there():
@@ -56,7 +59,7 @@ def test_the_environments_of_the_gpu_section_install_the_tests():
 
 @pytest.fixture(scope="module")
 def value():
-    return read_records(TIMED_ON)
+    return read_records(MACHINES["family 25"])
 
 
 def read_records(machine):
@@ -88,33 +91,69 @@ def test_points_between_detectors_are_those_of_the_records(value, better, worse,
 
 
 def test_what_was_reached_is_what_the_records_of_codes_slim_say(value):
-    def times(metric: str, *cases: str) -> str:
+    def times(metric: str, *cases: str, said=value) -> str:
         smaller = metric in ("size_bytes", "flops")
         return ", ".join(
-            f"÷ {(value['fp32@onnxruntime', metric] if smaller else 1) / value[case, metric]:.1f}"
+            f"÷ {(said['fp32@onnxruntime', metric] if smaller else 1) / said[case, metric]:.1f}"
             for case in cases
         )
 
     text = (ROOT / "docs" / "compression.md").read_text(encoding="utf-8")
     _, _, table = text.partition("| | asked | nas | slim18 | half | fast |\n")
-    rows = [line.replace("*", "").strip("| ").split("|")[-4:] for line in table.splitlines()[1:8]]
+    rows = [line.replace("*", "").strip("| ").split("|") for line in table.splitlines()[1:11]]
+    other = read_records(MACHINES["family 26"])
+    assert [row[0].rpartition(", ")[2].strip() for row in rows[3:9]] == list(MACHINES) * 3
     for column, name in enumerate(("nas", "slim18", "half", "fast")):
         fp32 = [f"{name}@{runtime}" for runtime in ("onnxruntime", "openvino")]
         int8 = [f"{name}-int8@{runtime}" for runtime in ("onnxruntime", "openvino")]
         difference = value[fp32[0], "map50_95"] - value["dense@onnxruntime", "map50_95"]
-        assert [row[column].strip() for row in rows] == [
+        assert [row[-4:][column].strip() for row in rows] == [
             times("size_bytes", fp32[0]),
             times("size_bytes", *int8),
             times("flops", fp32[0]),
             times("latency_ratio_b1", *fp32),
+            times("latency_ratio_b1", *fp32, said=other),
             times("latency_ratio_b1", *int8),
+            times("latency_ratio_b1", *int8, said=other),
             times("latency_ratio_b32", *int8),
+            times("latency_ratio_b32", *int8, said=other),
             f"{difference:+.3f}".replace("0.", ".").replace("-", "−"),
         ]
 
 
-def test_what_an_activation_gives_is_what_the_records_say():
-    value = read_records("cpu-amd-epyc-family-25-model-17-2-cores")
+CONTROLS = {
+    "slim50": "dense-short",
+    "slim30": "dense-middle",
+    "slim24": "dense",
+    "slim18": "dense",
+    "nas": "dense",
+}
+
+
+def curve_row(value, name):
+    """Return the row that docs/compression.md shows of one strength, from what the records say."""
+
+    def points(case, control):
+        return f"{100 * (value[case, 'map50_95'] - value[control, 'map50_95']):+.1f}".replace("-", "−")
+
+    case, control = f"{name}@onnxruntime", f"{CONTROLS[name]}@onnxruntime"
+    smaller = [
+        f"÷ {value['fp32@onnxruntime', metric] / value[case, metric]:.1f}"
+        for metric in ("flops", "nonzero_parameters")
+    ]
+    int8 = ", ".join(points(f"{name}-int8@{runtime}", case) for runtime in ("onnxruntime", "openvino"))
+    cells = [name, *smaller, f"{value[case, 'map50_95']:.4f}", points(case, control), CONTROLS[name], int8]
+    return f"| {' | '.join(cells)} |"
+
+
+def test_where_the_loss_begins_is_what_the_records_say(value):
+    text = (ROOT / "docs" / "compression.md").read_text(encoding="utf-8")
+    section = text.partition("### Where the loss begins\n")[2].partition("\n### ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and not line.startswith("| |")]
+    assert rows == [curve_row(value, name) for name in CONTROLS]
+
+
+def test_what_an_activation_gives_is_what_the_records_say(value):
     text = (ROOT / "docs" / "quantization.md").read_text(encoding="utf-8")
     _, _, section = text.partition("### What an activation gives\n")
     assert "AMD EPYC (family 25 model 17)" in section
