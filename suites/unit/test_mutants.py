@@ -164,6 +164,13 @@ def test_a_mutant_is_tried_in_a_fresh_process(script: dict[str, Any], test: str,
     assert script["read_outcomes"]("measure") == {name: code}
 
 
+@pytest.mark.parametrize("asked", ["test_thing.py", "test_thing.py::test_it"])
+def test_tests_that_cannot_be_imported_any_more_are_a_kill(script: dict[str, Any], asked: str) -> None:
+    mutants = put_stage(script, "measure", {})
+    (mutants / "test_thing.py").write_text("raise TypeError\ndef test_it():\n    pass\n", encoding="utf-8")
+    assert script["try_fresh"](mutants, "slimgate.measure.thing.x_read__mutmut_1", [asked], 60.0) == 1
+
+
 def test_tests_that_are_not_there_are_no_kill(script: dict[str, Any]) -> None:
     mutants = put_stage(script, "measure", {})
     with pytest.raises(SystemExit, match="pytest could not run its tests"):

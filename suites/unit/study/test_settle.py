@@ -38,6 +38,7 @@ def test_a_full_run_is_settled_with_waivers_and_findings(study: Study, golden: P
         (WAIVER, unused),
         cases=(FP32, INT8),
         today=TODAY,
+        devices=(),
     )
     assert [one.label for one in judgement.verdicts] == ["WAIVED (FAIL)"]
     assert [one.kind for one in judgement.findings] == ["unused waiver", "floor without record"]
@@ -46,7 +47,13 @@ def test_a_full_run_is_settled_with_waivers_and_findings(study: Study, golden: P
 def test_a_part_of_the_study_cannot_tell_what_is_unused(study: Study, golden: Path) -> None:
     gone = replace(WAIVER, case=FP32)
     judgement = settle_judgement(
-        Judgement(verdicts=(make_verdict(0.9),)), study, golden, (gone,), cases=(INT8,), today=TODAY
+        Judgement(verdicts=(make_verdict(0.9),)),
+        study,
+        golden,
+        (gone,),
+        cases=(INT8,),
+        today=TODAY,
+        devices=(),
     )
     assert [one.kind for one in judgement.findings] == ["floor without record"]
 
@@ -63,6 +70,7 @@ def test_a_waiver_of_a_study_that_is_nowhere_is_told_by_every_run(study: Study, 
         (misspelt, labels, old),
         cases=(INT8,),
         today=TODAY,
+        devices=(),
     )
     (told,) = [one for one in judgement.findings if one.kind == "waiver of no study"]
     assert told.subjects == ("cods/int8@onnxruntime (cods/int8@onnxruntime map50_95)",)
