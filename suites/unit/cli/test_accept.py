@@ -251,12 +251,14 @@ expires = 2999-01-01
 """
 
 
+@pytest.mark.parametrize("devices", ["", f"devices = ['{DEVICE}']"])
 def test_what_is_waived_needs_no_reason_and_keeps_its_floor(
-    held: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    held: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, devices: str
 ) -> None:
     monkeypatch.setattr("slimgate.gate.waivers.LONGEST_DAYS", 10**6)
-    (held / "waivers.toml").write_text(WAIVER)
-    assert accept(make_run(held.parent / "run", change(4, 0.90)), held) == 0
+    (held / "waivers.toml").write_text(WAIVER + devices)
+    untimed = [one for one in change(4, 0.90) if one.device != DEVICE]
+    assert accept(make_run(held.parent / "run", untimed), held) == 0
     output, told = capsys.readouterr()
     assert output == ""
     assert "waived, so its floor stands: codes/int8@onnxruntime recall/qrcode until 2999-01-01 by Ada" in told
