@@ -7,6 +7,9 @@ tried on those tests of its room that reach it. mutmut tries mutants in forks of
 The evaluator's threads do not live on in a fork, which then waits for them for ever, so each mutant of ``measure`` is
 tried in a fresh process. That takes many times as long, so its sample is a tenth of the one of the other rooms.
 
+A survivor of the tests goes before the type checker, which CI asks as well: ``None`` where a text belongs is no mutant
+that could be committed.
+
 What is counted and who survived goes to ``suites/selfcheck/results/mutants.json``, from which ``docs/faults.md`` is
 made. A survivor that only changes the wording of what a message expects or advises is counted apart, and not listed.
 """
@@ -70,6 +73,9 @@ LINKED = (
 )
 KILLED = (1, 3, -11, -9, -24, 24, 36, 152)
 """A test failed, pytest broke, or the mutant crashed or ran for ever."""
+
+OF_THE_STAGE = ("has-type", "no-redef")
+"""What mypy finds because every method is there many times."""
 
 SEVERAL_WORDS = re.compile(r"[A-Za-z]+\W+[A-Za-z]+")
 
@@ -220,13 +226,16 @@ def write_result(arguments: argparse.Namespace) -> None:
     survivors = []
     for room in ROOMS:
         outcomes = read_outcomes(room)
-        alive = [Mutant(name) for name, code in sorted(outcomes.items()) if code == 0]
+        lived = [name for name, code in sorted(outcomes.items()) if code == 0]
+        typed = check_types(room) if lived else frozenset()
+        alive = [Mutant(name) for name in lived if name not in typed]
         listed = [mutant for mutant in alive if not mutant.is_wording()]
         survivors += [mutant.describe(reasons.get(mutant.name, "")) for mutant in listed]
         rooms[room] = {
             "mutants": len(outcomes),
             "tried": sum(code is not None for code in outcomes.values()),
             "killed": sum(code in KILLED for code in outcomes.values()),
+            "typed": len(lived) - len(alive),
             "survived": len(listed),
             "wording": len(alive) - len(listed),
             "untested": sum(code == UNTESTED for code in outcomes.values()),
@@ -234,6 +243,40 @@ def write_result(arguments: argparse.Namespace) -> None:
     result = {"tool": "mutmut", "seed": arguments.seed, "rooms": rooms, "survivors": survivors}
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def check_types(room: str) -> frozenset[str]:
+    """Return the mutants of a room, tried or not, in which mypy finds more than in the function as it is."""
+    stage = STAGE / room / "mutants"
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--output",
+        "json",
+        "--config-file",
+        str(ROOT / "pyproject.toml"),
+    ]
+    command += ["--explicit-package-bases", "--no-warn-unused-ignores", f"src/slimgate/{room}"]
+    environment = {**os.environ, "MYPYPATH": "src"}
+    done = subprocess.run(command, cwd=stage, env=environment, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        sys.exit(f"mypy could not check {room}:\n{done.stdout}{done.stderr}")
+    said: dict[str, set[str]] = {}
+    for line in done.stdout.splitlines():
+        error = json.loads(line)
+        if error["severity"] != "error" or error["code"] in OF_THE_STAGE:
+            continue
+        of_file = stage / error["file"]
+        module = ".".join(Path(error["file"]).relative_to("src").with_suffix("").parts)
+        for name, node in parse_functions(of_file).items():
+            if "__mutmut_" in name and node.lineno <= error["line"] <= node.end_lineno:
+                said.setdefault(f"{module}.{name}", set()).add(error["message"])
+    return frozenset(
+        name
+        for name, told in said.items()
+        if told - said.get(f"{name.partition('__mutmut_')[0]}__mutmut_orig", set())
+    )
 
 
 class Mutant:
@@ -289,13 +332,18 @@ class Mutant:
 @functools.cache
 def read_functions(path: Path) -> dict[str, str]:
     """Return the text of every function of a file that mutmut has made, by its name there."""
-    text = path.read_text(encoding="utf-8")
-    lines = text.splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     return {
-        node.name: textwrap.dedent("\n".join(lines[node.lineno - 1 : node.end_lineno]))
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.FunctionDef)
+        name: textwrap.dedent("\n".join(lines[node.lineno - 1 : node.end_lineno]))
+        for name, node in parse_functions(path).items()
     }
+
+
+@functools.cache
+def parse_functions(path: Path) -> dict[str, ast.FunctionDef]:
+    """Return every function of a file that mutmut has made, by its name there."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
 if __name__ == "__main__":

@@ -113,19 +113,22 @@ def test_what_survived_is_counted_by_kind_and_reasons_are_kept(
         f"{reader}2": 0,
         f"{reader}3": 1,
         f"{reader}4": 33,
+        f"{read}1": 0,
         f"{read}2": 0,
         f"{read}5": None,
     }
     put_stage(script, "gate", codes)
+    monkeypatch.setitem(script, "check_types", lambda _: {f"{read}1", f"{reader}3"})
     script["RESULT"].parent.mkdir()
     known = {"survivors": [{"mutant": f"{read}2", "why": "nobody minds"}]}
     script["RESULT"].write_text(json.dumps(known), encoding="utf-8")
     script["write_result"](script["argparse"].Namespace(seed=7))
     result = json.loads(script["RESULT"].read_text(encoding="utf-8"))
     assert result["rooms"]["gate"] == {
-        "mutants": 6,
-        "tried": 5,
+        "mutants": 7,
+        "tried": 6,
         "killed": 1,
+        "typed": 1,
         "survived": 2,
         "wording": 1,
         "untested": 1,
@@ -140,8 +143,49 @@ def test_what_survived_is_counted_by_kind_and_reasons_are_kept(
     assert result["survivors"][1]["after"].strip().endswith("""!r}", None, f"write {value}", 1)""")
     monkeypatch.setattr(fault_table, "RESULTS", script["RESULT"].parent)
     document = fault_table.document_from("<!-- faults:mutants -->\n<!-- /faults -->", [], {})
-    assert "\n| gate | 6 | 5 | 1 | 2 | 1 | 1 |\n" in document
+    assert "\n| gate | 7 | 6 | 1 | 1 | 2 | 1 | 1 |\n" in document
     assert "| gate.thing.read | `" in document
+
+
+TYPED = """
+class Reader:
+    def xǁReaderǁ__init____mutmut_orig(self, path: str) -> None:
+        self.path = path
+    def xǁReaderǁ__init____mutmut_1(self, path: str) -> None:
+        self.path = path.upper()
+    def xǁReaderǁ__init____mutmut_2(self, path: str) -> None:
+        self.path = path + 1
+
+def x_read__mutmut_orig(path: str) -> str:
+    unknown(path)
+    return path.strip()
+def x_read__mutmut_1(path: str) -> str:
+    unknown(path)
+    return None
+def x_read__mutmut_2(path: str) -> str:
+    unknown(path)
+    return path.lstrip()
+"""
+
+
+def test_a_mutant_that_the_type_checker_refuses_is_told_from_what_it_always_says(
+    script: dict[str, Any],
+) -> None:
+    pytest.importorskip("mypy")
+    mutants = put_stage(script, "detect", {})
+    (mutants / "src" / "slimgate" / "detect" / "thing.py").write_text(TYPED, encoding="utf-8")
+    assert script["check_types"]("detect") == {
+        "slimgate.detect.thing.xǁReaderǁ__init____mutmut_2",
+        "slimgate.detect.thing.x_read__mutmut_1",
+    }
+
+
+def test_a_type_checker_that_cannot_check_is_no_kill(script: dict[str, Any]) -> None:
+    pytest.importorskip("mypy")
+    mutants = put_stage(script, "detect", {})
+    (mutants / "src" / "slimgate" / "detect" / "thing.py").write_text("def cut(:", encoding="utf-8")
+    with pytest.raises(SystemExit, match="mypy could not check detect"):
+        script["check_types"]("detect")
 
 
 @pytest.mark.parametrize(
