@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,10 @@ def test_what_failed_then_needs_a_reason_though_its_floor_was_lowered_since(held
     run = make_run(held.parent / "run", MEASURED, Judgement(verdicts=(failed,)))
     assert accept(run, held) == 2
     assert accept(run, held, "--reason", "it was set by mistake") == 0
+    passed = dataclasses.replace(failed, status=Status.PASS)
+    no_gain = dataclasses.replace(failed, metric="pays/int8_b1")
+    run = make_run(held.parent / "run", MEASURED, Judgement(verdicts=(passed, no_gain)))
+    assert accept(run, held) == 0, "what does not pay lowers no floor"
 
 
 def test_a_beaten_floor_is_printed_tighter(held: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,6 +201,19 @@ def test_a_floor_that_a_broken_detector_holds_is_turned_round(
     assert judge_run(measured, floors, records, matrix).counts() == {"PASS": 7, "not proven": 0}
 
 
+def test_a_run_that_does_not_say_its_versions_leaves_them_to_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = [
+        dataclasses.replace(
+            one, provenance={key: value for key, value in one.provenance.items() if key != "versions"}
+        )
+        for one in MEASURED
+    ]
+    assert accept(make_run(tmp_path / "run", measured), tmp_path / "golden") == 0
+    assert 'runtime = "onnxruntime UNKNOWN"\n' in capsys.readouterr().out
+
+
 FRACTION = st.floats(0, 1).map(lambda value: round(value, 4))
 
 
@@ -275,3 +293,15 @@ def test_a_waiver_of_what_does_not_pay_is_not_called_unused(
     (held / "waivers.toml").write_text(WAIVER.replace('metric = "recall/qrcode"', 'check = "pays/int8_b1"'))
     assert accept(run, held, "--reason", "better") == 0
     assert "unused waiver" not in "".join(capsys.readouterr())
+
+
+def test_a_waiver_of_what_cannot_be_judged_is_not_called_unused(
+    held: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slimgate.gate.waivers.LONGEST_DAYS", 10**6)
+    (held / "waivers.toml").write_text(WAIVER)
+    broken = {"every class taken for the next": {"recall/qrcode": 0.96}}
+    assert accept(make_run(held.parent / "run", MEASURED, broken=broken), held) == 0
+    output, told = capsys.readouterr()
+    assert "vacuous floors" in output
+    assert "unused waiver" not in told

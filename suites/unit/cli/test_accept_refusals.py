@@ -28,6 +28,17 @@ def test_times_of_another_device_are_refused(held: Path, capsys: pytest.CaptureF
     assert not (held / "records").exists()
 
 
+def test_times_of_the_gpu_beside_the_cpu_are_of_the_same_machine(held: Path) -> None:
+    gpu = "gpu:NVIDIA H100 driver 570"
+    timed = make_measurement("inference_s", 0.004, device=gpu, interval=(0.0039, 0.0041))
+    of_gpu = {"environment": {"gpu": gpu.removeprefix("gpu:")}}
+    run = make_run(held.parent / "run", [*MEASURED, timed], **of_gpu)
+    assert accept(run, held) == 0
+    record = load_records(held, "codes", device=gpu).find(INT8, "inference_s", gpu)
+    assert record is not None
+    assert record.measurement.value == 0.004
+
+
 def test_a_floors_file_of_a_device_with_the_same_file_name_is_not_taken_over(
     held: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,6 +76,10 @@ def test_records_of_another_machine_are_kept_and_never_replaced_unasked(
     record = load_records(held, "codes", device=DEVICE).find(INT8, "map50_95")
     assert record is not None
     assert record.measurement.provenance["machine"] == here
+    capsys.readouterr()
+    newer = make_run(held.parent / "newer", with_provenance(MEASURED, machine=here), run_id="newer")
+    assert accept(newer, held, "--reason", "the old weights") == 0
+    assert "records: 3 written: 2 in golden/records/codes/any, " in capsys.readouterr().err
 
 
 def test_orphan_records_are_told(held: Path, capsys: pytest.CaptureFixture[str]) -> None:
