@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slimgate.errors import name_offenders
 from slimgate.flow import Json, Status, Verdict
-from slimgate.gate.kinds import WHOLE_CASE, kind_of
+from slimgate.gate.kinds import kind_of
 from slimgate.gate.serialise import RunFiles
 
 CAUSES_FORMAT = "slimgate-causes/1"
@@ -140,11 +140,7 @@ def lasting_text(text: str) -> str:
 def _key_of(study: str, verdict: Verdict) -> tuple[str, ...]:
     if verdict.status is Status.INVALID:
         return (study, verdict.status.value, lasting_text(_reason_of(verdict)))
-    return (study, verdict.status.value, str(verdict.case), _kind_of(verdict))
-
-
-def _kind_of(verdict: Verdict) -> str:
-    return WHOLE_CASE if verdict.metric == WHOLE_CASE else kind_of(verdict.metric)
+    return (study, verdict.status.value, str(verdict.case), kind_of(verdict.metric))
 
 
 def _reason_of(verdict: Verdict) -> str:

@@ -45,9 +45,9 @@ def find_untidy(
         InputError: a floors file or a record cannot be read.
     """
     floors, records = load_every_floor(golden, study), load_every_record(golden, study)
-    found: list[Finding | None] = []
-    if cases is not None:
-        found += [_orphan_records(records, cases), _unused_floors(floors, cases, judgement)]
+    found: list[Finding | None] = (
+        [] if cases is None else [_orphan_records(records, cases), _unused_floors(floors, cases, judgement)]
+    )
     known = [one for one in records if cases is None or one.measurement.case in cases]
     found += [
         _floors_without_record(floors, records, judgement),
