@@ -169,6 +169,7 @@ def test_every_line_of_the_table_is_said() -> None:
 def test_an_error_that_says_what_to_do_is_not_talked_over() -> None:
     (message,) = [text for text in OF_A_RUN.values() if "export it again" in text]
     assert message.count("what to do") == 1
+    assert advise(Status.INVALID, "case", "it failed: x.onnx: cut off\n  what to do: export it again") is None
     assert advise(Status.INVALID, "case", "something new") == (
         "what to do",
         "mend what the cause names, and run the case again",

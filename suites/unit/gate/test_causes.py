@@ -20,7 +20,7 @@ from slimgate.gate.causes import (
     lasting_text,
 )
 
-from fixtures.goldens import FP32, INT8, make_measurement, make_run
+from fixtures.goldens import DEVICE, FP32, INT8, make_measurement, make_run
 
 OTHER = "the record is of another run (other weights: 68588cbd49f5 → c840fa34e721)"
 
@@ -119,7 +119,7 @@ def test_the_body_holds_the_fingerprint_the_messages_and_where_they_come_from(tm
     (cause,) = causes_of(tmp_path / "run", *(verdict(metric=f"recall/{index}") for index in range(12)))
     body = cause.to_markdown()
     assert body.startswith(f"<!-- slimgate-cause: {cause.fingerprint} -->\n12 verdicts in 1 cases of `codes`")
-    assert "`codes`: codes/int8@onnxruntime\n\nRun `now`, commit 1234567890ab, device " in body
+    assert f"`codes`: codes/int8@onnxruntime\n\nRun `now`, commit 1234567890ab, device {DEVICE}.\n" in body
     assert "codes/int8@onnxruntime recall/0: FAIL\n  measured   0.5" in body
     assert "\n```text\ncodes/int8@onnxruntime recall/0: FAIL\n" in body
     assert body.endswith("\n```\nand 2 more, in the report\n")
@@ -158,6 +158,10 @@ def test_silence_is_a_cause(tmp_path: Path) -> None:
     assert missing.title == "nightly: no run was written"
     assert missing.text.startswith("There is no run at `nightly`: the job ended before anything was judged.")
     assert job.title == "latency: red without a red verdict"
+    assert job.text == (
+        "The job `latency` was red and no verdict explains it: a test outside the gate failed, or fewer cases ran "
+        "than were asked for, and neither the run nor the JUnit XML holds it. Its log says which."
+    )
     assert len({nothing.fingerprint, missing.fingerprint, job.fingerprint}) == 3
 
 

@@ -126,6 +126,13 @@ def test_what_says_nothing_about_the_other_is_not_compared(
     assert why in one.why
 
 
+def test_a_difference_that_says_less_than_it_seems_says_why() -> None:
+    assert compare(make_measurement("size_bytes", 1000), make_measurement("size_bytes", 1001)).why == ""
+    assert compare(ratio(0.6, 0.58, 0.62), ratio(0.7, 0.67, 0.73)).why == ""
+    accuracies = compare(make_measurement(value=0.9), make_measurement(value=0.897))
+    assert accuracies.why == "no interval is known; 0.002 and more counts"
+
+
 def test_a_size_has_no_dataset() -> None:
     other = make_measurement("size_bytes", 1000, provenance={"dataset_sha256": "e" * 64, "images": 3})
     assert compare(make_measurement("size_bytes", 1000), other).outcome is Outcome.SAME

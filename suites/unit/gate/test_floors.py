@@ -193,6 +193,7 @@ NUMBERS = [
     ("min = nan, slack = 0.01", "min is nan", "a finite number"),
     ("min = true, slack = 0.01", "min is True", "a finite number"),
     ("min = 0.9, max = 0.8", "min 0.9 is not below max 0.8", "a band: min below max"),
+    ("min = 0.9, max = 0.9", "min 0.9 is not below max 0.9", "a band: min below max"),
     ("min = 0.9, max = 0.95, slack = 0.01", "slack where no bound can be beaten", "remove slack"),
     ("max = 0.9, slack = 0.01", "slack where no bound can be beaten", "slack only beside min"),
     ("min = 0.9, max_drop = 0.01", "has min and max_drop", "write two floors as a list"),
