@@ -196,7 +196,7 @@ class _Git:
                 )
             self.run("fetch", "--quiet", "--no-tags", remote, f"refs/heads/{branch}")
             return listed.stdout.decode().split()[0]
-        found = self._call("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
+        found = self._call("rev-parse", "--verify", f"refs/heads/{branch}")
         return found.stdout.decode().strip() if found.returncode == 0 else ""
 
     def publish(self, branch: str, commit: str, tip: str, remote: str) -> bool:

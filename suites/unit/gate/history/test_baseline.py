@@ -81,11 +81,17 @@ FAULTS = [
     (
         'format = "slimgate-baseline/1"',
         "",
-        "golden/baseline.toml: format: is None\n  expected: 'slimgate-base",
+        "golden/baseline.toml: format: is None\n  expected: 'slimgate-baseline/1'\n"
+        "  what to do: write that format line",
     ),
     ("[[baseline]]", "[[baseline]", "golden/baseline.toml: not TOML"),
     ("[[baseline]]", "[baseline]", "golden/baseline.toml: baseline: is no array of tables"),
-    ("study =", "studie =", "golden/baseline.toml:4: studie: unknown key; did you mean 'study'?"),
+    (
+        "study =",
+        "studie =",
+        "golden/baseline.toml:4: studie: unknown key; did you mean 'study'?\n"
+        "  expected: one of study, device, run, reason, date, allow_dirty, smallest\n",
+    ),
     ('study = "codes"', 'study = ""', "golden/baseline.toml:4: study: is ''\n  expected: a text"),
     ('reason = "first nightly after the release"', "", "golden/baseline.toml:3: reason: is None"),
     ("date = 2026-11-23", 'date = "yesterday"', "golden/baseline.toml:8: date: is 'yesterday'"),

@@ -47,18 +47,22 @@ def ids(history: History) -> set[str]:
 
 
 def test_a_branch_of_its_own_is_made_and_the_code_is_not_touched(
-    history: History, make_entry: MakeEntry, repository: Path
+    history: History, make_entry: MakeEntry, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(repository)
     history.append(make_entry(0))
     (repository / "README.md").write_text("being edited")
     git(repository, "add", ".")
     synced = sync_branch(history, BRANCH, repository=repository)
     assert git(repository, "rev-parse", BRANCH).strip() == synced.commit
+    assert (synced.fetched.added, synced.fetched.known) == (0, 0), "there was nothing to fetch"
     assert git(repository, "ls-tree", "-r", "--name-only", BRANCH) == f"{FILE}\n"
     assert git(repository, "log", "--format=%an %s", BRANCH) == "slimgate History of slimgate runs\n"
+    assert sync_branch(history, BRANCH, repository=repository).commit is None
+    history.append(make_entry(1))
+    assert sync_branch(history, BRANCH, repository=repository).commit
     assert git(repository, "status", "--short") == "M  README.md\n"
     assert git(repository, "branch", "--show-current") == "main\n"
-    assert sync_branch(history, BRANCH, repository=repository).commit is None
 
 
 def test_two_machines_have_the_same_history_after_each_has_synchronised(
@@ -202,8 +206,23 @@ def test_saved_benchmarks_travel_with_the_runs(
     assert [path.read_text() for path in saved] == ["1", "2"]
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("fatal: unable to read 1f8c2a9d40\n", "fatal: unable to read 1f8c2a9d40"),
+        ("warning: a pack is old\nfatal: unable to read 1f8c2a9d40\n", "fatal: unable to read 1f8c2a9d40"),
+        ("hint: a pack is old\nerror: sha1 mismatch 1f8c2a9d40\n", "error: sha1 mismatch 1f8c2a9d40"),
+        ("Segmentation fault\n", "Segmentation fault"),
+        ("", "exit code 128"),
+    ],
+)
 def test_a_file_that_git_cannot_give_stops_it_and_moves_nothing(
-    history: History, make_entry: MakeEntry, repository: Path, monkeypatch: pytest.MonkeyPatch
+    history: History,
+    make_entry: MakeEntry,
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    told: str,
 ) -> None:
     history.append(make_entry(0))
     sync_branch(history, BRANCH, repository=repository)
@@ -214,12 +233,12 @@ def test_a_file_that_git_cannot_give_stops_it_and_moves_nothing(
         done = call(self, *arguments, **options)
         if arguments[0] != "cat-file":
             return done
-        return subprocess.CompletedProcess(done.args, 128, b"", b"fatal: unable to read 1f8c2a9d40\n")
+        return subprocess.CompletedProcess(done.args, 128, b"", said.encode())
 
     monkeypatch.setattr(branch._Git, "_call", planted)
     history.append(make_entry(1))
     # Else the branch would seem to hold no run, and its runs would be dropped from it.
-    with pytest.raises(InputError, match="git cat-file: failed: fatal: unable to read 1f8c2a9d40"):
+    with pytest.raises(InputError, match=f"git cat-file: failed: {told}\n"):
         sync_branch(history, BRANCH, repository=repository)
     assert git(repository, "rev-parse", BRANCH) == before
 
