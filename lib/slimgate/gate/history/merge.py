@@ -107,6 +107,7 @@ def interleave(first: Sequence[Line], second: Sequence[Line]) -> list[Line]:
     Lines that cannot be read stay behind the line that they follow. Where the two disagree about the order of runs
     that both have, that of ``first`` counts.
     """
+    first, second = _once(first), _once(second)
     shared = {_key(line) for line in first} & {_key(line) for line in second}
     merged: list[Line] = []
     seen: set[str | bytes] = set()
@@ -123,13 +124,21 @@ def _key(line: Line) -> str | bytes:
     return line.entry.run_id if line.entry else line.data
 
 
+def _once(lines: Sequence[Line]) -> list[Line]:
+    """Return lines without what stands there a second time: files put together by hand, two writers killed alike."""
+    kept: dict[str | bytes, Line] = {}
+    for line in lines:
+        kept.setdefault(_key(line), line)
+    return list(kept.values())
+
+
 def _align(
     first: Sequence[Line], second: Sequence[Line], shared: set[str | bytes]
 ) -> tuple[list[list[Line]], list[list[Line]]]:
     """Cut both sequences before each run that they share, while they agree on the order of those."""
     orders = [[_key(line) for line in lines if _key(line) in shared] for lines in (first, second)]
     fixed = set()
-    for left, right in zip(*orders, strict=False):
+    for left, right in zip(*orders, strict=True):
         if left != right:
             break
         fixed.add(left)

@@ -65,6 +65,35 @@ def test_histories_that_disagree_about_an_order_keep_the_first_ones(
     assert ids(history).index(run_name(1)) < ids(history).index(run_name(0))
 
 
+@pytest.mark.parametrize("doubled", ["ours", "theirs"])
+def test_a_run_that_stands_twice_in_a_file_is_merged_once_as_it_was_first(
+    history: History, other: History, make_entry: MakeEntry, doubled: str
+) -> None:
+    """Somebody put two histories together by hand."""
+    runs = [make_entry(number) for number in range(3)]
+    fill(history, [runs[0], runs[1]])
+    fill(other, runs)
+    whole = (other.folder / FILE).read_bytes()
+    path = (history if doubled == "ours" else other).folder / FILE
+    data = path.read_bytes()
+    path.write_bytes(data + data.replace(b'"complete":true', b'"complete":false'))
+    assert merge_history(history, other).added == 1
+    assert (history.folder / FILE).read_bytes() == whole
+
+
+def test_lines_that_were_cut_alike_do_not_stop_a_merge(
+    history: History, other: History, make_entry: MakeEntry
+) -> None:
+    fill(history, [make_entry(0)])
+    with (history.folder / FILE).open("ab") as file:
+        file.write(b'{"cut\n{"cut\n')
+    merge_history(other, history)
+    fill(other, [make_entry(1)])
+    assert merge_history(history, other).added == 1
+    assert ids(history) == [run_name(0), run_name(1)]
+    assert b'\n{"cut\n' in (history.folder / FILE).read_bytes()
+
+
 def test_runs_of_another_machine_get_their_own_file(
     history: History, other: History, make_entry: MakeEntry
 ) -> None:
