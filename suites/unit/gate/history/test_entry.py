@@ -54,6 +54,25 @@ def test_samples_are_compressed_and_what_is_shared_stands_once(tmp_path: Path) -
     assert line.count(b'"dataset_sha256"') == 1
 
 
+def test_what_one_case_alone_is_of_stays_its_own(make_entry: MakeEntry) -> None:
+    pruned = {"weights_sha256": "e" * 64, "baseline": str(FP32)}
+    entry = make_entry(1, [make_measurement(case=FP32), make_measurement(provenance=pruned)])
+    first, second = entry_from_json(json.loads(entry.to_line())).measurements
+    assert (first.provenance["weights_sha256"], second.provenance["weights_sha256"]) == ("a" * 64, "e" * 64)
+    assert (first.provenance.get("baseline"), second.provenance["baseline"]) == (None, str(FP32))
+
+
+@pytest.mark.parametrize("absent", ["the line", "its cases"])
+def test_a_line_may_leave_out_a_provenance_that_is_empty(make_entry: MakeEntry, absent: str) -> None:
+    value = json.loads(make_entry(1, [make_measurement()]).to_line())
+    whole = value.pop("provenance")
+    (block,) = value["cases"]
+    assert block.pop("provenance") == {}
+    (block if absent == "the line" else value)["provenance"] = whole
+    (measurement,) = entry_from_json(value).measurements
+    assert measurement.provenance["dataset_sha256"] == "c" * 64
+
+
 def test_what_a_step_found_stays_in_the_run(make_entry: MakeEntry) -> None:
     (found,) = {str(one.provenance["lineage"]) for one in make_entry(1).measurements}
     assert found == "[{'operation': 'quantize', 'settings': {'observer': 'minmax'}}]"
@@ -84,12 +103,20 @@ def test_a_run_says_its_machine_whatever_else_it_lacks() -> None:
     assert machine_of({}) == "unknown"
 
 
+def test_a_line_says_of_which_project_its_run_was(make_entry: MakeEntry) -> None:
+    assert make_entry(1, project="/home/ada/codes").raw["project"] == "/home/ada/codes"
+    assert "project" not in make_entry(1).raw
+
+
 def test_a_run_that_measured_nothing_has_a_line(make_entry: MakeEntry) -> None:
     entry = make_entry(1, [])
     assert (entry.case_ids, entry.measurements) == ((), ())
 
 
-def test_a_line_without_a_commit_is_of_uncommitted_code(make_entry: MakeEntry) -> None:
+def test_a_line_without_a_commit_is_of_uncommitted_code(make_entry: MakeEntry, tmp_path: Path) -> None:
+    files = load_run(write_run(tmp_path / "run", 1))
+    unknown = {key: value for key, value in files.run.items() if key != "git"}
+    assert entry_from_run(dataclasses.replace(files, run=unknown)).dirty
     raw = {key: value for key, value in make_entry(1).raw.items() if key != "git"}
     for line in (raw, {**raw, "git": {}}):
         entry = entry_from_json(line)

@@ -107,7 +107,7 @@ def test_lines_that_cannot_be_read_are_kept_on_both_sides(
     history: History, other: History, make_entry: MakeEntry
 ) -> None:
     fill(history, [make_entry(0)])
-    fill(other, [make_entry(1)])
+    fill(other, [make_entry(1), make_entry(2, device="cpu:B")])
     for one, text in ((history, b'{"cut'), (other, b'{"format":"slimgate-history/9"}\n')):
         with (one.folder / FILE).open("ab") as file:
             file.write(text)
@@ -162,11 +162,14 @@ def test_saved_benchmarks_are_united_and_none_is_overwritten(history: History, o
             (folder / name).write_text(text)
     assert merge_history(history, other).benchmarks == 2
     assert merge_history(history, other).benchmarks == 0
+    (folder / "0003_c.json").write_text("4")
+    assert merge_history(history, other).benchmarks == 1
     folder = history.folder / "benchmarks" / "Linux-CPython-3.11-64bit"
     assert {path.name: path.read_text() for path in folder.iterdir()} == {
         "0001_a.json": "1",
         "0002_a.json": "2",
         "0003_b.json": "3",
+        "0004_c.json": "4",
     }
 
 

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -98,6 +99,18 @@ def test_damaged_lines_are_set_aside_and_not_lost(history: History, make_entry: 
     assert ids(history) == [run_name(number) for number in range(3)]
     assert path.with_name(f"{path.name}.damaged").read_bytes() == b'{"format": "slimg\n' * 3
     assert history.set_aside() == {}
+
+
+def test_a_file_is_written_anew_beside_itself(
+    history: History, make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies on another file system cannot take a file's place at once."""
+    history.append(make_entry(0))
+    with (history.folder / FILE).open("ab") as file:
+        file.write(b'{"cut\n')
+    monkeypatch.setattr(tempfile, "tempdir", str(history.folder / "no such folder"))
+    assert history.set_aside() == {history.folder / FILE: 1}
+    assert ids(history) == [run_name(0)]
 
 
 def test_what_a_newer_slimgate_wrote_is_kept_by_every_command(
