@@ -210,7 +210,9 @@ class _Reader:
             unit=known.unit,
             runtime=runtime,
             device=self.device,
-            relative_to=None if relative is None else self.case(relative, "relative_to", index, case.study),
+            relative_to=None
+            if relative is None
+            else self.case(relative, metric, index, case.study, named="relative_to "),
             reason=self.text({**block, **bounds}, "reason", index),
             date=self.date({**block, **bounds}, index),
             where=self.place(metric, index),
@@ -244,15 +246,15 @@ class _Reader:
             )
         return value
 
-    def case(self, text: Any, key: str, block: int, study: str) -> Case:
+    def case(self, text: Any, key: str, block: int, study: str, named: str = "") -> Case:
         try:
             case = Case.parse(str(text))
         except ValueError as error:
             raise self.error(
-                key, str(error), f"such as '{study}/int8@onnxruntime'", "write it out", block
+                key, f"{named}{error}", f"such as '{study}/int8@onnxruntime'", "write it out", block
             ) from None
         if case.study != study:
             raise self.error(
-                key, f"'{case}' is of study '{case.study}'", f"'{study}/...'", "correct it", block
+                key, f"{named}'{case}' is of study '{case.study}'", f"'{study}/...'", "correct it", block
             )
         return case

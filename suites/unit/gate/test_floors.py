@@ -232,7 +232,16 @@ NUMBERS = [
         "is relative to its own case 'codes/int8@onnxruntime'",
         "such as the FP32 one",
     ),
-    ('relative_to = "fp32", max_drop = 0.01', "'fp32' is not study/variant@runtime", "write it out"),
+    (
+        'relative_to = "fp32", max_drop = 0.01',
+        "relative_to 'fp32' is not study/variant@runtime",
+        "write it out",
+    ),
+    (
+        'relative_to = "other/fp32@onnxruntime", max_drop = 0.01',
+        "relative_to 'other/fp32@onnxruntime' is of study 'other'\n  expected: 'codes/...'",
+        "correct it",
+    ),
 ]
 
 
@@ -242,7 +251,7 @@ def test_numbers_that_cannot_be_meant_are_refused(
 ) -> None:
     line = f'"recall/qrcode" = {{ {bounds}, unit = "fraction" }}'
     message = refused_floors(tmp_path, FLOORS_TOML.replace(LINES["recall"], line))
-    assert message.startswith("codes.toml:14: ") or "relative_to" in message
+    assert message.startswith("codes.toml:14: recall/qrcode: ")
     assert found in message
     assert help_text in message
 
