@@ -132,7 +132,7 @@ def _describe_difference(value: float, limits: tuple[float | None, float | None]
 
 def _describe_record(record: Record) -> str:
     accepted = record.accepted
-    commit = (accepted.git_commit or "no commit")[:_SHOWN_COMMIT]
+    commit = f"commit {accepted.git_commit[:_SHOWN_COMMIT]}" if accepted.git_commit else "no commit"
     value = show_number(record.measurement.value, record.measurement.unit)
     dirty = ", from a dirty tree" if accepted.dirty else ""
-    return f"{record.where} ({value}; run of {accepted.started}, commit {commit}{dirty})"
+    return f"{record.where} ({value}; run of {accepted.started}, {commit}{dirty})"

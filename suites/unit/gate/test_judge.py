@@ -328,7 +328,7 @@ def test_a_time_is_shown_with_interval_and_device() -> None:
     message = judge(now, floor, record=make_record(now, dirty=True)).message
     assert f"measured   1.0200 (interval 0.9800 to 1.0600, 95% confidence) on {DEVICE}" in message
     assert "cause      the interval straddles the bound: it is not shown to hold" in message
-    assert "from a dirty tree" in message
+    assert "commit fedcba0987, from a dirty tree)\n" in message
     assert "changed    nothing that the record knows of" in message
 
 

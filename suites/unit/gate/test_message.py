@@ -32,6 +32,13 @@ def test_a_band_is_told_from_both_ends() -> None:
     assert "\n  difference +5 bytes to min, -15 bytes to max\n" in message
 
 
+def test_a_record_of_a_run_outside_git_says_that_it_has_no_commit() -> None:
+    measurement = make_measurement()
+    record = make_record(measurement, git_commit=None, dirty=True)
+    message = judge(measurement, make_floor(min=0.83, slack=0.05), record=record).message
+    assert "(0.9000; run of 2026-11-20T08:00:00Z, no commit, from a dirty tree)\n" in message
+
+
 @pytest.mark.parametrize(
     ("bounds", "interval", "said"),
     [
