@@ -49,7 +49,8 @@ def apply_waivers(
             continue
         of_it = [
             index
-            for index, verdict in enumerate(verdicts)
+            # Not those that say that another waiver has expired: nothing covers them.
+            for index, verdict in enumerate(judgement.verdicts)
             if (verdict.case, verdict.metric) == (waiver.case, waiver.subject)
         ]
         if not waiver.is_of(devices):

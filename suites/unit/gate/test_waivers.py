@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,15 @@ def make_verdict(value: float = 0.87, **changes: Any) -> Verdict:
     return replace(verdict, **changes)
 
 
-def settle(verdict: Verdict | None, *waivers: Waiver, full: bool = True, **judgement: Any) -> Judgement:
+def settle(
+    verdict: Verdict | None,
+    *waivers: Waiver,
+    full: bool = True,
+    devices: Collection[str] = (HERE,),
+    **judgement: Any,
+) -> Judgement:
     before = Judgement(verdicts=(verdict,) if verdict else (), **judgement)
-    return apply_waivers(before, waivers, cases=(INT8, FP32), full=full, today=TODAY, devices={HERE})
+    return apply_waivers(before, waivers, cases=(INT8, FP32), full=full, today=TODAY, devices=devices)
 
 
 def test_waivers_are_read_with_their_place(tmp_path: Path) -> None:
@@ -224,6 +231,19 @@ def test_an_expired_waiver_is_red_even_when_nothing_else_is() -> None:
     assert (red.case, red.metric, red.status) == (INT8, "map50_95", Status.INVALID)
     assert "nothing is red that it could waive: remove it" in red.message
     assert red.golden == "golden/waivers.toml:4"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_expired_waiver_is_nothing_for_another_of_the_same_verdict_to_cover(order: int) -> None:
+    gpu = "gpu:Ada G1 driver 570"
+    expired = make_waiver(devices=(gpu,), expires=TODAY - dt.timedelta(days=1))
+    other = make_waiver(devices=(HERE,), where="golden/waivers.toml:12")
+    judgement = settle(make_verdict(0.9), *[expired, other][::order], devices=(HERE, gpu))
+    (red,) = judgement.red()
+    assert red.golden == expired.where
+    assert other.where not in red.message
+    (finding,) = judgement.findings
+    assert str(finding).startswith("unused waiver: golden/waivers.toml:12 (codes/")
 
 
 @pytest.mark.parametrize("changes", [{"case": FP32}, {"subject": "map50"}, {"subject": "map50_9"}])
