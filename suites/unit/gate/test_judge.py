@@ -232,6 +232,10 @@ REFERENCES: list[tuple[Measurement | None, str]] = [
     (make_measurement(value=math.nan, case=FP32), "codes/fp32@onnxruntime: measured nan"),
     (make_measurement(value=0.9), "held against map50_95 of codes/int8@onnxruntime"),
     (make_measurement(value=0.9, case=FP32, provenance={"images": 8}), "measured with another images"),
+    (
+        make_measurement(value=0.9, case=FP32, provenance={"protocol": {"image_size": 640}}),
+        "the reference codes/fp32@onnxruntime was measured with another protocol",
+    ),
 ]
 
 
@@ -285,8 +289,12 @@ def test_only_notes_of_the_lineage_may_differ() -> None:
 
 
 RECORDS: list[tuple[Record | None, str]] = [
-    (None, "no record of an accepted run stands behind the floor"),
-    (make_record(make_measurement(), run_id="now"), "accepted from this very run"),
+    (
+        None,
+        "no record of an accepted run stands behind the floor: "
+        "run 'slimgate accept RUN_DIR', commit the record, run the study again\n",
+    ),
+    (make_record(make_measurement(), run_id="now"), "the record was accepted from this very run"),
     (make_record(make_measurement(unit="ratio")), "the record is in ratio on 'any'"),
 ]
 
@@ -295,7 +303,7 @@ RECORDS: list[tuple[Record | None, str]] = [
 def test_a_floor_needs_a_record_of_another_run(record: Record | None, cause: str) -> None:
     verdict = judge(make_measurement(), make_floor(min=0.83, slack=0.05), record=record, run_id="now")
     assert verdict.status is Status.INVALID
-    assert cause in verdict.message
+    assert f"\n  cause      {cause}" in verdict.message
 
 
 def test_a_failure_says_everything_a_person_needs() -> None:

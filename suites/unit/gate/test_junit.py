@@ -41,6 +41,16 @@ def test_failed_and_broken_tests_are_read_with_all_that_they_said(tmp_path: Path
     assert study.OF_GATE == OF_GATE, "what the plugin writes is what is read"
 
 
+@pytest.mark.parametrize(
+    ("attributes", "name"),
+    [('classname="suites.size"', "suites.size::"), ('name="test_size"', "::test_size"), ("", "::")],
+)
+def test_a_test_goes_by_what_is_told_of_its_name(tmp_path: Path, attributes: str, name: str) -> None:
+    path = tmp_path / "junit.xml"
+    path.write_text(f'<testsuite><testcase {attributes}><failure message="short" /></testcase></testsuite>')
+    assert read_failed_tests(path) == [FailedTest(name=name, message="short", of_gate=False)]
+
+
 @pytest.mark.parametrize(("text", "found"), [(None, "no such file"), (XML[:300], "cannot be read: ")])
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, text: str | None, found: str) -> None:
     path = tmp_path / "junit.xml"

@@ -78,6 +78,10 @@ def test_a_case_that_vanished_is_invalid_in_a_full_run_only(floors: Floors) -> N
     assert "golden/floors/codes.toml:10 (2026-11-20: the first accepted run)" in full[0]
     vanished = judge_all(floors, run, cases=(FP32,)).red()
     assert [verdict.floor for verdict in vanished] == [0.89, None, 0.95, 2_900_000, 0.95]
+    assert [verdict.golden for verdict in vanished] == [
+        *(f"golden/floors/codes.toml:{line}" for line in (10, 10, 14, 15)),
+        "golden/floors/codes.cpu-amd-epyc-9r14.toml:11",
+    ]
     assert not judge_all(floors, run, cases=(FP32,), full=False).is_red()
 
 
@@ -299,6 +303,14 @@ def test_a_floor_that_a_broken_detector_holds_is_invalid_in_a_run(floors: Floors
     (verdict,) = judge_all(floors, green_run(), broken=broken).red()
     assert (verdict.metric, verdict.status) == ("recall/qrcode", Status.INVALID)
     assert "with every class taken for the next it scores 0.9600" in verdict.message
+
+
+def test_a_floor_relative_to_another_case_is_held_against_a_broken_detector_too(floors: Floors) -> None:
+    broken = {"every class taken for the next": {"map50_95": 0.892}}
+    absolute, relative = judge_all(floors, green_run(), broken=broken).red()
+    assert "floor      min 0.8900, slack 0.01\n" in absolute.message
+    assert "floor      min 0.8910, max_drop 0.005 from codes/fp32@onnxruntime\n" in relative.message
+    assert "cause      the floor is vacuous" in relative.message
 
 
 def test_a_relative_floor_is_held_against_the_same_run(floors: Floors) -> None:

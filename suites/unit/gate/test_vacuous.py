@@ -62,6 +62,13 @@ def test_a_floor_that_it_fails_or_that_nobody_can_tell_is_left(
     assert look(metric, value, **bounds).status in (Status.PASS, Status.STALE)
 
 
+def test_every_way_of_breaking_that_it_holds_is_named() -> None:
+    assert (
+        "(with every class taken for the next it scores 0.0200 and "
+        "with the detections of another picture it scores 0.0010); write one"
+    ) in look("map50_95", 0.03, min=0.001, slack=0.05).message
+
+
 def test_what_fails_a_vacuous_floor_fails() -> None:
     assert look("map50_95", 0.001, min=0.02, slack=0.05).status is Status.FAIL
 
