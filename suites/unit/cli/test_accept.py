@@ -214,6 +214,18 @@ def test_a_run_that_does_not_say_its_versions_leaves_them_to_be_written(
     assert 'runtime = "onnxruntime UNKNOWN"\n' in capsys.readouterr().out
 
 
+def test_a_first_floor_is_none_that_a_broken_detector_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = {"every class taken for the next": {"map50_95": 0.05}}
+    assert accept(make_run(tmp_path / "run", change(2, 0.04), broken=broken), tmp_path / "golden") == 0
+    floors = [line for line in capsys.readouterr().out.splitlines() if line.startswith("map50_95 = ")]
+    assert floors == [
+        'map50_95 = { min = 0.891, slack = 0.01, unit = "fraction" }',
+        'map50_95 = { max = 0.050, unit = "fraction" }',
+    ]
+
+
 FRACTION = st.floats(0, 1).map(lambda value: round(value, 4))
 
 

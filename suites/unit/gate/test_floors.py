@@ -117,7 +117,9 @@ FAULTS = [
     (
         'format = "slimgate-floors/1"',
         'format = "slimgate-floors/0"',
-        "codes.toml:1: format: is 'slimgate-floors/0'",
+        "codes.toml:1: format: is 'slimgate-floors/0', older than this slimgate reads\n"
+        "  expected: 'slimgate-floors/1'\n"
+        "  what to do: write its floors as golden/README.md shows them, then the format line",
     ),
     ('study = "codes"', "", "codes.toml: study: is None"),
     (

@@ -127,6 +127,8 @@ def test_every_metric_pasted_is_read_and_passes_strictly(tmp_path: Path, engine:
     [
         ("map50", 0.03, 0.035, 'map50 = { max = 0.040, unit = "fraction" }'),
         ("map50", 0.05, 0.035, 'map50 = { min = 0.045, slack = 0.01, unit = "fraction" }'),
+        # Nothing is above 1, whatever scored nothing.
+        ("precision", 0.996, 1.0, 'precision = { max = 1.000, unit = "fraction" }'),
         ("misses", 985, 990, 'misses = { min = 975, unit = "count" }'),
         ("miss_rate", 0.98, 0.984, 'miss_rate = { min = 0.970, unit = "fraction" }'),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slimgate.gate.provenance import find_mismatches
+from slimgate.gate.provenance import find_changes, find_mismatches
 
 
 def step(operation: str, **settings: object) -> dict[str, Any]:
@@ -52,6 +52,36 @@ def test_an_operation_without_settings_is_shown_bare() -> None:
     assert find_mismatches({"lineage": [{"operation": "fuse"}]}, {"lineage": []}) == [
         "other operations: fuse() → no operations"
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("images", 500, "other number of images: 500 → none"),
+        ("protocol", {"conf": 0.1}, "other protocol: {'conf': 0.1} → none"),
+        (
+            "lineage",
+            [PRUNED, TRAINED],
+            "other operations: prune(ratio=0.3,scope=layer), finetune(epochs=4) → none",
+        ),
+    ],
+)
+def test_what_one_of_the_two_does_not_say_differs(key: str, value: Any, shown: str) -> None:
+    assert find_mismatches({key: value}, {}) == [shown]
+    title, _, texts = shown.partition(": ")
+    assert find_mismatches({}, {key: value}) == [f"{title}: none → {texts.removesuffix(' → none')}"]
+
+
+def test_changes_that_are_allowed_are_told_name_by_name_where_both_say_them() -> None:
+    now = {"versions": {"numpy": "2.4", "onnx": "1.19"}, "machine": "b"}
+    assert find_changes({"versions": {"numpy": "2.3", "torch": "2"}, "machine": "a"}, now) == [
+        "machine a → b",
+        "numpy 2.3 → 2.4",
+        "onnx none → 1.19",
+        "torch 2 → none",
+    ]
+    assert find_changes({"machine": "b"}, now) == ["versions none → {'numpy': '2.4', 'onnx': '1.19'}"]
+    assert find_changes(now, {"machine": "b"}) == ["versions {'numpy': '2.4', 'onnx': '1.19'} → none"]
 
 
 @pytest.mark.parametrize(

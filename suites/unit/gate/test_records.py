@@ -55,7 +55,12 @@ def test_a_record_is_replaced_as_a_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ("slimgate-record/1", "slimgate-record/0", "format 'slimgate-record/0'"),
+        (
+            "slimgate-record/1",
+            "slimgate-record/0",
+            "format 'slimgate-record/0', older than this slimgate reads\n  expected: format 'slimgate-record/1'\n"
+            "  what to do: run the study again and accept it: 'slimgate accept' writes the records anew",
+        ),
         ('"accepted": {', '"akzepted": {', "a record without its parts (KeyError: 'accepted')"),
         ('"reason"', '"raison"', "a record without its parts (TypeError"),
         ('"any"', f'"{DEVICE}"', f"a record of codes/int8@onnxruntime on device '{DEVICE}'"),

@@ -54,6 +54,7 @@ def test_another_encoding_is_named(tmp_path: Path) -> None:
         ("a = 1\nb = 2", 1, 1),
         ("a = [\n  { b = 1 },\n]\nc = 1", 1, 3),
         ('a = { b = "]}" }\nc = 1', 1, 1),
+        ("X = [\n  { b = 1 },\n]\nc = 1", 1, 3),
         ("a = [ # ]\n 1,\n]\nc = 1", 1, 3),
         ("a = [\n 1", 1, 2),
     ],
