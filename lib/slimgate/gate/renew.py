@@ -57,7 +57,7 @@ def renew_bounds(
     if bounds is None:
         return None
     numbers = {key: float(number) for key, number in bounds.items()}
-    named = {"relative_to": str(floor.relative_to)} if floor.relative_to is not None else {}
+    named = {} if floor.relative_to is None else {"relative_to": floor.relative_to}
     return None if find_bound_fault(metric_for(floor.metric), {**numbers, **named}) else bounds
 
 
