@@ -82,12 +82,13 @@ def read_toml(path: Path, *, shown: str, expected: str) -> TomlFile:
         return TomlFile(shown=shown, value=tomllib.loads(text), lines=lines)
     except tomllib.TOMLDecodeError as error:
         match = _PLACE.search(str(error))
+        # Where there is a fault there is a line: a text without any is TOML.
         number = int(match["line"]) if match and match["line"] else len(lines)
-        line = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+        line = lines[number - 1].strip()
         what = _PLACE.sub("", str(error))
         plain = next((words for start, words in _PLAIN.items() if what.startswith(start)), what)
         raise InputError(
-            f"{shown}:{number}" if number else shown,
+            f"{shown}:{number}",
             found=f"not TOML: {plain}" + (f": {line[:_MOST_SHOWN]}" if line else ""),
             expected=expected,
             action="correct that line",
