@@ -36,7 +36,7 @@ def quantile_bounds(values: Any, quantile: float, confidence: float) -> tuple[fl
     import numpy as np
     from scipy import stats
 
-    ordered, count = np.sort(np.asarray(values, dtype=float)), len(values)
+    ordered, count = np.sort(values), len(values)
     # The quantile lies below the kth smallest value with the probability of fewer than k values below it.
     upper = int(stats.binom.ppf(confidence, count, quantile))
     lower = int(stats.binom.ppf(1 - confidence, count, quantile))
