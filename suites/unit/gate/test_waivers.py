@@ -131,7 +131,7 @@ FAULTS = [
         "case: 'codes/*' is not study/variant@runtime",
         "without patterns",
     ),
-    ("worst = 0.85", "worst = 85", "worst: 85 looks like percent", "write worst = 0.85"),
+    ("worst = 0.85", "worst = 85", "waivers.toml:9: worst: 85 looks like percent", "write worst = 0.85"),
     (
         'check = "pays/latency"',
         'metric = "latency_ratio_b1"\nworst = 120',
@@ -149,7 +149,12 @@ FAULTS = [
     ("worst = 0.85", 'devices = "any"', "waivers.toml:9: devices: is 'any'", "or leave devices out"),
     ("worst = 0.85", "devices = []", "devices: is []", "a list of device keys, each in quotes"),
     ("worst = 0.85", "devices = [3]", "devices: is [3]", "a list of device keys, each in quotes"),
-    ("worst = 0.85", 'devices = ["AMD EPYC"]', "devices: has 'AMD EPYC'", "begins with cpu: or gpu:"),
+    (
+        "worst = 0.85",
+        'devices = ["AMD EPYC"]',
+        "waivers.toml:9: devices: has 'AMD EPYC'",
+        "begins with cpu: or gpu:",
+    ),
     ('"\n\n[[waiver]]', '"\nmost = 1\n\n[[waiver]]', "waiver: there are 2", "at most 1"),
     ('"\n\n[[waiver]]', '"\nmost = 21\n\n[[waiver]]', "most: is 21", "a whole number from 1 to 20"),
     ("owner", "= owner", "waivers.toml:6: not TOML: Invalid statement: = owner", "correct that line"),
@@ -165,6 +170,13 @@ def test_a_fault_is_named_with_line_and_key(
         read(tmp_path, TEXT.replace(old, new, 1))
     assert found in str(raised.value)
     assert help_text in str(raised.value)
+
+
+def test_a_waiver_may_end_a_year_ahead_and_not_a_day_later(tmp_path: Path) -> None:
+    first, _ = read(tmp_path, TEXT.replace("2026-12-31", "2027-11-24", 1))
+    assert first.expires == TODAY + dt.timedelta(days=366)
+    with pytest.raises(InputError, match="expires: 2027-11-25 is 367 days ahead"):
+        read(tmp_path, TEXT.replace("2026-12-31", "2027-11-25", 1))
 
 
 SECOND = f"""{TEXT}
@@ -213,6 +225,16 @@ def test_a_waived_verdict_keeps_its_status_and_is_counted_apart() -> None:
     assert not judgement.is_red(strict_floors=True)
     assert judgement.summary() == "1 WAIVED, 0 not proven"
     assert judgement.findings == ()
+
+
+def test_a_verdict_without_a_command_has_its_waiver_at_the_end() -> None:
+    bare = make_verdict(message="codes/int8@onnxruntime map50_95: FAIL\n  measured   0.8700")
+    (verdict,) = settle(bare, make_waiver()).verdicts
+    assert verdict.message.splitlines() == [
+        "codes/int8@onnxruntime map50_95: WAIVED (FAIL)",
+        "  measured   0.8700",
+        "  waiver     until 2026-12-31 by Ada, golden/waivers.toml:4: the new head is being trained",
+    ]
 
 
 def test_its_last_day_counts_and_the_next_one_does_not() -> None:
@@ -290,6 +312,8 @@ def test_a_waiver_of_another_device_covers_nothing_and_says_so() -> None:
         in judgement.verdicts[0].message
     )
     assert judgement.findings == ()
+    judgement = settle(make_verdict(), make_waiver(devices=(THERE,)), devices=("gpu:Ada G1 driver 570", HERE))
+    assert f", and this is {HERE} with gpu:Ada G1 driver 570\n" in judgement.verdicts[0].message
 
 
 def test_a_waiver_of_another_device_is_not_unused_before_it_has_expired() -> None:
