@@ -40,6 +40,8 @@ def test_generic_cpu_names_are_told_apart(tmp_path: Path, monkeypatch: pytest.Mo
         "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nmodel name\t: second\n"
     )
     assert cpu_name() == "AMD EPYC (family 25 model 17)"
+    facts.write_text("model name\t: Neoverse: N1\n")
+    assert cpu_name() == "Neoverse: N1", "half a name is one for many"
 
 
 def fake_answer(monkeypatch: pytest.MonkeyPatch, answer: str | None) -> None:
@@ -62,6 +64,25 @@ def test_gpu_key_has_name_and_driver_major(monkeypatch: pytest.MonkeyPatch) -> N
     assert gpu_name() == "NVIDIA H100 80GB HBM3 driver 570"
     assert device_key("gpu") == "gpu:NVIDIA H100 80GB HBM3 driver 570"
     require_gpu_key(device_key("gpu"))
+
+
+NVIDIA_SMI = """\
+#!{python}
+import sys
+known = dict(uuid="GPU-5a1c0f3e", name="NVIDIA H100 80GB HBM3", driver_version="570.86.15")
+asked = dict(one.lstrip("-").partition("=")[::2] for one in sys.argv[1:])
+if asked.keys() != {{"query-gpu", "format"}} or asked["format"] != "csv,noheader":
+    sys.exit("Invalid combination of input arguments")
+print(", ".join(known[field] for field in asked["query-gpu"].split(",")))
+"""
+
+
+def test_gpu_key_is_what_nvidia_smi_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(NVIDIA_SMI.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu_name() == "NVIDIA H100 80GB HBM3 driver 570"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +203,7 @@ def test_the_commit_is_that_of_the_folder_that_is_named(
     git_in(tmp_path / "here", "init", "-q")
     git_in(tmp_path / "here", "commit", "-qm", "of another project", "--allow-empty")
     monkeypatch.chdir(tmp_path / "here")
-    assert "git" in environment()
+    assert environment()["git"] == {"commit": git_in(Path.cwd(), "rev-parse", "HEAD"), "dirty": False}
     assert "git" not in environment(folder=tmp_path / "study")
 
 

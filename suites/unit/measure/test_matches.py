@@ -105,6 +105,17 @@ def test_a_file_gives_back_what_was_written_and_the_same_bytes(tmp_path: Path) -
             np.testing.assert_array_equal(getattr(read[name], field), value)
 
 
+def test_image_ids_may_follow_on_one_another_and_occur_once(tmp_path: Path) -> None:
+    dataset = peculiar_dataset(1)
+    matches = match(dataset, noisy_detections(dataset, 1))
+    counted = np.arange(1, len(dataset) + 1)
+    path = write_matches(tmp_path / "x.npz", {"": replace(matches, image_ids=counted)})
+    np.testing.assert_array_equal(read_matches(path)[""].image_ids, counted)
+    write_matches(path, {"": replace(matches, image_ids=np.maximum(counted, 2))})
+    with pytest.raises(InputError, match="image ids do not ascend"):
+        read_matches(path)
+
+
 BROKEN = [
     ({"hits": np.zeros(3, np.uint16)}, r"hits is \(3,\), expected \(\d+,\)"),
     ({"scores": None}, "scores is float64"),
