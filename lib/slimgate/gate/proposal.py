@@ -10,7 +10,7 @@ from slimgate.gate.floors import ANY_DEVICE, Floor, Floors, floors_file_name, ru
 from slimgate.gate.kinds import is_timed
 from slimgate.gate.propose import propose_floor, propose_floors, propose_header
 from slimgate.gate.render import render_key, render_metric
-from slimgate.gate.tomlfile import last_line_of
+from slimgate.gate.tomlfile import last_line_of, split_lines
 from slimgate.gate.weigh import Scale, Way, Weighing
 
 _TITLES = {
@@ -36,7 +36,7 @@ def list_proposals(weighed: Sequence[Weighing], scale: Scale, golden: Path, stud
             here = [one for one in of_way if _device_of(one) == device]
             why = f": {scale.reason}" if way is Way.LOOSER and scale.reason else ""
             head = f"# ---- {golden.name}/floors/{path.name}: {title}{why}"
-            lines = tuple(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else ()
+            lines = split_lines(path.read_text(encoding="utf-8")) if path.is_file() else ()
             parts = _add(here, scale, lines, device, study) if way is Way.NEW else _replace(here, lines)
             texts.append("\n".join([head, *parts]))
     return texts

@@ -77,7 +77,7 @@ def read_toml(path: Path, *, shown: str, expected: str) -> TomlFile:
             expected=f"{expected}, in UTF-8",
             action="save it as UTF-8",
         ) from None
-    lines = tuple(text.splitlines())
+    lines = split_lines(text)
     try:
         return TomlFile(shown=shown, value=tomllib.loads(text), lines=lines)
     except tomllib.TOMLDecodeError as error:
@@ -93,6 +93,14 @@ def read_toml(path: Path, *, shown: str, expected: str) -> TomlFile:
             expected=expected,
             action="correct that line",
         ) from None
+
+
+def split_lines(text: str) -> tuple[str, ...]:
+    """Return the lines of a text as TOML and editors count them, without their ends.
+
+    Unicode has more ends of lines, such as U+2028 in what was pasted from a document; TOML takes them for letters.
+    """
+    return tuple(text.removesuffix("\n").split("\n")) if text else ()
 
 
 def last_line_of(lines: tuple[str, ...], first: int) -> int:

@@ -106,6 +106,13 @@ def test_a_beaten_floor_is_printed_tighter(held: Path, capsys: pytest.CaptureFix
     assert judge_again(held, measured).counts() == {"PASS": 7, "not proven": 0}
 
 
+def test_a_line_is_what_an_editor_counts_as_one(held: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = held / "floors" / "codes.toml"
+    file.write_text(file.read_text().replace("the first", "the\u2028first", 1), encoding="utf-8")
+    assert accept(make_run(held.parent / "run", change(4, 0.99)), held) == 0
+    assert "in place of line 14: min 0.9500 → 0.9850" in capsys.readouterr().out
+
+
 def test_a_relative_floor_beside_an_absolute_one_is_put_in_place_with_it(
     held: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

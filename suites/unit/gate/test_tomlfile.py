@@ -29,6 +29,7 @@ def complain(folder: Path, content: bytes) -> str:
         ),
         (b"a = { b = 1 }\n[a.c]\n", "golden/a.toml:2: not TOML: "),
         (b"a = [1,\n2", "golden/a.toml:2: not TOML: Unclosed array: 2"),
+        ("a = 'x\u2028y\x85z'\nb ==\n".encode(), "golden/a.toml:2: not TOML: Invalid value: b =="),
         (b"a = [1,\n\n", "golden/a.toml:2: not TOML: Invalid value\n"),
         (b"a", "golden/a.toml:1: not TOML: "),
         (b"", ""),

@@ -13,6 +13,7 @@ from typing import Any
 from slimgate.errors import InputError, UsageError, name_offenders, nearest_name
 from slimgate.gate.formats import find_other_format
 from slimgate.gate.history.entry import Entry
+from slimgate.gate.tomlfile import split_lines
 from slimgate.measure import metric_for
 
 BASELINE_FORMAT = "slimgate-baseline/1"
@@ -139,7 +140,7 @@ def propose_baseline(entries: Sequence[Entry], study: str, device: str, *, today
 class _Reader:
     def __init__(self, shown: str, text: str) -> None:
         self.shown = shown
-        self.lines = text.splitlines()
+        self.lines = split_lines(text)
         self.headers = [number for number, line in enumerate(self.lines) if _HEADER.match(line)]
 
     def read(self, value: Mapping[str, Any]) -> tuple[Baseline, ...]:

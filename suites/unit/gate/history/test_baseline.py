@@ -95,6 +95,8 @@ FAULTS = [
     ('study = "codes"', 'study = ""', "golden/baseline.toml:4: study: is ''\n  expected: a text"),
     ('reason = "first nightly after the release"', "", "golden/baseline.toml:3: reason: is None"),
     ("date = 2026-11-23", 'date = "yesterday"', "golden/baseline.toml:8: date: is 'yesterday'"),
+    # An end of a line in Unicode is none in TOML, nor in an editor.
+    ('release"\ndate = 2026-11-23', '\u2028release"\ndate = 3', "golden/baseline.toml:8: date: is 3"),
     ("date = 2026-11-23", "date = 2026-11-23T10:00:00", "date: is datetime.datetime(2026, 11, 23"),
     (
         "date =",
