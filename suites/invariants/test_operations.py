@@ -172,8 +172,8 @@ class Compression(RuleBasedStateMachine):
         assert counts[0] < counts[1]
 
     def has_a_level_to_spare(self) -> bool:
-        # A bottleneck in the neck adds to what was concatenated: without a part of it, it is refused.
-        return len(strides_of(self.detector.module)) > 1 and self.spec.neck != "Bottleneck"
+        # What adds to what was concatenated, or has groups of it, is refused without a part of it.
+        return len(strides_of(self.detector.module)) > 1 and self.spec.neck not in ("Bottleneck", "DWConv")
 
     def repeats_blocks(self) -> bool:
         stage: Any = self.detector.module.get_submodule("model.2")

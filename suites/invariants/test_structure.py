@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from slimgate.compress import apply_operations, parse_operation
 from slimgate.compress.distill import Teacher
@@ -45,13 +45,22 @@ def _silence(layer: nn.Module) -> None:
     layer.register_forward_hook(lambda _layer, _given, made: torch.zeros_like(made))
 
 
+LEANING = ("Bottleneck", "DWConv")
+"""In the neck, one adds to what was concatenated, one has groups of it: neither can do without a part of it."""
+
+
 @_fewer
 @given(spec=specs(), ratio=st.sampled_from([0.0, 0.4]))
+@example(spec=NetworkSpec(neck="DWConv"), ratio=0.0)  # the weights of its 16 groups would fit 8 as well
+@example(spec=NetworkSpec(widths=(8, 16, 8), neck="DWConv"), ratio=0.0)
 def test_without_the_coarsest_level_the_finer_one_sees_zeros_where_it_was(
     spec: NetworkSpec, ratio: float
 ) -> None:
-    # A bottleneck in the neck adds to what was concatenated: it cannot do without a part of it.
-    detector = build_from_spec(replace(spec, neck="C3"))
+    detector = build_from_spec(spec)
+    if spec.neck in LEANING:
+        with pytest.raises(InputError, match="does not fit what is left"):
+            _apply(detector, "drop-levels:1")
+        return
     if ratio:
         detector = _apply(detector, f"slim:{ratio},importance=l2,multiple=4,narrow=keep,capped=accept")
     whole = copy.deepcopy(detector.module)
@@ -116,8 +125,10 @@ def test_a_detector_keeps_one_level(family: Family) -> None:
 
 
 def test_a_network_that_leans_on_the_level_is_refused() -> None:
-    with pytest.raises(InputError, match="tensors that do not fit what is left"):
+    with pytest.raises(InputError, match=r"left: model\.7 \(add: False in place of True\)"):
         _apply(build_from_spec(NetworkSpec(neck="Bottleneck")), "drop-levels:1")
+    with pytest.raises(InputError, match=r"left: model\.7\.conv \(groups: 16 in place of 32\)"):
+        _apply(build_from_spec(NetworkSpec(neck="DWConv")), "drop-levels:1")
 
 
 def test_nothing_to_make_shallow_is_refused() -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
-from slimgate.errors import InputError
+from slimgate.errors import InputError, name_offenders
 from slimgate.flow import Detector, Json, Step
 from slimgate.model.build import build_module
 from slimgate.model.head import strides_of
@@ -16,6 +17,9 @@ from slimgate.model.load import replace_module
 
 Renamed = Callable[[str], str | None]
 """Gives a module's or tensor's name in the new network, or None where it is not in it."""
+
+_FROM_INPUTS = ("groups", "add")
+"""What a layer takes from how many channels it reads: a depthwise convolution's groups, a bottleneck's shortcut."""
 
 
 def split_rows(architecture: Mapping[str, Json]) -> list[list[Any]]:
@@ -46,7 +50,7 @@ def rebuild(
         step: to add to the lineage.
 
     Raises:
-        InputError: the tensors are not those of the architecture.
+        InputError: the tensors are not those of the architecture, or a layer would do something else with them.
     """
     by_name = {
         key: {name: value for old, value in architecture[key].items() if (name := rename(old)) is not None}
@@ -64,16 +68,31 @@ def rebuild(
     state = {new: tensor for old, tensor in tensors.items() if (new := rename(old)) is not None}
     expected = module.state_dict()
     strange = [key for key in {*expected, *state} if _shape(expected, key) != _shape(state, key)]
+    strange += _find_other_layers(detector.module, module, rename)
     if strange:
         raise InputError(
             f"{step.operation} of {detector.name}",
-            found=f"{len(strange)} tensors that do not fit what is left, such as {min(strange)}",
+            found=f"does not fit what is left: {name_offenders(sorted(strange))}",
             expected="a network whose other layers do not depend on the ones removed",
             action="leave the operation out for this architecture",
         )
     module.load_state_dict(state)
     changed = replace_module(detector, module, step)
     return dataclasses.replace(changed, architecture=architecture, stride=max(strides_of(module)))
+
+
+def _find_other_layers(before: nn.Module, after: nn.Module, rename: Renamed) -> list[str]:
+    """Return what has changed in layers whose tensors may fit all the same, by their names in the new network."""
+    layers = dict(after.named_modules())
+    found = []
+    for name, layer in before.named_modules():
+        for key in _FROM_INPUTS:
+            if not hasattr(layer, key) or (new := rename(name)) is None or new not in layers:
+                continue
+            was, now = getattr(layer, key), getattr(layers[new], key, None)
+            if was != now:
+                found.append(f"{new} ({key}: {now} in place of {was})")
+    return found
 
 
 def _shape(tensors: Mapping[str, torch.Tensor], key: str) -> tuple[int, ...] | None:
