@@ -40,6 +40,9 @@ def predictions(module: torch.nn.Module) -> torch.Tensor:
 @_fewer
 @given(specs(), st.floats(0.05, 1), MULTIPLES)
 @example(spec=NetworkSpec(down="DWConv"), ratio=1.0, multiple=8)  # a depthwise layer of one channel
+@example(
+    spec=NetworkSpec(widths=(8, 8, 16), down="DWConv", up="deconv2", neck="Bottleneck"), ratio=1.0, multiple=3
+)
 @example(spec=NetworkSpec(widths=(8, 8, 24), down="DWConv"), ratio=0.5, multiple=16)  # 8 groups
 def test_aligned_or_exempt_and_nothing_changes(spec: NetworkSpec, ratio: float, multiple: int) -> None:
     odd = odd_detector(spec, ratio)
@@ -52,10 +55,14 @@ def test_aligned_or_exempt_and_nothing_changes(spec: NetworkSpec, ratio: float, 
     for group in graph.free:
         assert len(group.channels) % multiple == 0
     narrow = trace_channels(odd.module)
+    fixed = {channel for group in graph.groups if group.fixed for channel in group.channels}
     for name, width in graph.widths(graph.all_channels()).items():
         layer: Any = aligned.module.get_submodule(name)
         assert layer.out_channels == width
-        assert width % multiple == 0 or name in graph.exempt
+        # What is coupled to fixed channels, as a shortcut beside them is, has those and a multiple more.
+        held = sum(channel in fixed for channel in graph.layers[name].outputs)
+        assert (width - held) % multiple == 0
+        assert (held == width) == (name in graph.exempt)
         assert width - len(narrow.layers[name].outputs) >= 0
     # What was added is zero from end to end, and nothing else is.
     for name, text in aligned.lineage[-1].notes["padded"].items():

@@ -26,11 +26,14 @@ def match(dataset: Dataset, detections: list[Detections]) -> Matches:
 
 def part_ties(detections: list[Detections], seed: int) -> list[Detections]:
     """Give every detection a score that no other has: only ties make the order of images matter."""
-    rng = np.random.default_rng(seed)
-    return [
-        replace(one, scores=(one.scores * 0.9 + rng.random(len(one)) * 1e-3).astype(np.float32))
-        for one in detections
-    ]
+    scores = np.concatenate([one.scores for one in detections])
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(scores)), scores))
+    ranks = np.empty(len(scores))
+    ranks[order] = np.arange(1, len(scores) + 1)
+    parted = np.split(
+        (ranks / (len(scores) + 1)).astype(np.float32), np.cumsum([len(one) for one in detections])
+    )
+    return [replace(one, scores=of_image) for one, of_image in zip(detections, parted, strict=False)]
 
 
 @given(seed=SEEDS)
